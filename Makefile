@@ -1,0 +1,197 @@
+# duralog: build, test, install. `make help` explains the targets.
+#
+# V=1 shows the commands. SAN=address|thread|undefined builds with a sanitizer
+# into a directory of its own. CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR as usual.
+
+VERSION_MAJOR := 0
+VERSION := 0.1.0
+SOVERSION := $(VERSION_MAJOR)
+
+CC ?= cc
+CFLAGS ?= -O2 -g
+AR ?= ar
+OBJCOPY ?= objcopy
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+INSTALL ?= install
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2);)
+
+BUILD := build$(if $(SAN),/san-$(SAN))$(if $(filter clang%,$(notdir $(CC))),/clang)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+            -Wmissing-prototypes -Wvla -Werror
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARNINGS) -Iinclude -fPIC -pthread $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS := -pthread $(SANFLAGS) $(LDFLAGS)
+LIB_CFLAGS := -fvisibility=hidden
+INSTRUMENTED_CFLAGS := -DDURALOG_INSTRUMENTED -Ilib
+
+# What is only for tests does not go into the library.
+TEST_ONLY_SRC := lib/io_sim.c lib/io_fault.c
+LIB_SRC := $(filter-out $(TEST_ONLY_SRC),$(sort $(wildcard lib/*.c)))
+LIB_OBJ := $(LIB_SRC:lib/%.c=$(BUILD)/obj/%.o)
+INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildcard lib/*.c)))
+
+TOOL_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/duralog.c $(wildcard examples/tool_*.c)))
+DEMO_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/demo.c $(wildcard examples/demo_*.c)))
+SIMPLE_EXAMPLES := $(BUILD)/examples/hello $(BUILD)/examples/group_commit
+
+# Unit tests link the instrumented objects and see everything; API tests link
+# the shared object and see what a host sees.
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+API_TESTS := $(patsubst tests/api/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/api/test_*.c)))
+SCRIPT_TESTS := $(sort $(wildcard tests/script/test_*.sh))
+SUPPORT_OBJ := $(patsubst tests/%.c,$(BUILD)/tests/obj/%.o,$(sort $(wildcard tests/support*.c)))
+TEST_LIBS := -lcmocka -lfiu
+
+BENCH_OBJ := $(patsubst bench/%.c,$(BUILD)/bench/%.o,$(sort $(wildcard bench/*.c)))
+
+LIBS := $(BUILD)/libduralog.a $(BUILD)/libduralog.so
+
+.PHONY: all
+all: $(LIBS) $(BUILD)/duralog $(SIMPLE_EXAMPLES) ## build the library, the tool and the examples
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# ---- what must be installed ----
+
+NEED := .ci/need
+$(BUILD)/.need-build: $(NEED)
+	@mkdir -p $(@D) && $(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev && touch $@
+$(BUILD)/.need-check: $(NEED) $(BUILD)/.need-build
+	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang && touch $@
+
+.PHONY: deps
+deps: $(NEED) ## install what building and testing need
+	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang
+
+# ---- compiling; a change of flags rebuilds ----
+
+FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/.flags: .FORCE | $(BUILD)/.need-build
+	@mkdir -p $(@D); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
+.PHONY: .FORCE
+.FORCE:
+
+compile = $(call say,CC,$<) mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(1) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: lib/%.c $(BUILD)/.flags
+	$(call compile,$(LIB_CFLAGS))
+$(BUILD)/instrumented/%.o: lib/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+	$(call compile,$(INSTRUMENTED_CFLAGS))
+$(BUILD)/examples/%.o: examples/%.c $(BUILD)/.flags
+	$(call compile)
+$(BUILD)/bench/%.o: bench/%.c $(BUILD)/.flags
+	$(call compile)
+$(BUILD)/tests/obj/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests)
+$(BUILD)/tests/obj/api/%.o: tests/api/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+	$(call compile,-Itests)
+$(BUILD)/tests/obj/%.o: tests/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+	$(call compile,-Itests)
+
+# ---- the library ----
+
+# One relocatable object whose hidden symbols are made local, so that internal
+# names cannot clash with the host's.
+$(BUILD)/libduralog.a: $(LIB_OBJ)
+	$(call say,AR,$@) $(CC) -r -nostdlib -o $(BUILD)/obj/duralog.whole.o $(LIB_OBJ) && \
+	$(OBJCOPY) --localize-hidden $(BUILD)/obj/duralog.whole.o && \
+	rm -f $@ && $(AR) rcs $@ $(BUILD)/obj/duralog.whole.o
+
+$(BUILD)/libduralog.so.$(VERSION): $(LIB_OBJ) lib/duralog.map
+	$(call say,LD,$@) $(CC) -shared -Wl,-soname,libduralog.so.$(SOVERSION) \
+	  -Wl,--version-script=lib/duralog.map -Wl,-z,defs -Wl,-z,nodelete -o $@ $(LIB_OBJ) $(ALL_LDFLAGS)
+$(BUILD)/libduralog.so: $(BUILD)/libduralog.so.$(VERSION)
+	$(Q)ln -sf libduralog.so.$(VERSION) $(BUILD)/libduralog.so.$(SOVERSION) && \
+	ln -sf libduralog.so.$(SOVERSION) $@
+
+$(BUILD)/duralog: $(TOOL_OBJ) $(BUILD)/libduralog.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS)
+$(SIMPLE_EXAMPLES): $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libduralog.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS)
+$(BUILD)/examples/demo: $(DEMO_OBJ) $(BUILD)/libduralog.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS)
+
+# ---- demo ----
+
+.PHONY: demo
+demo: $(BUILD)/examples/demo ## append real input in each mode, kill the writer, recover, compare
+	$(Q)$(BUILD)/examples/demo $(DEMO_DIR) -- $(wildcard lib/*.[ch] include/*.h)
+
+# ---- tests ----
+
+$(BUILD)/libinstrumented.a: $(INSTRUMENTED_OBJ)
+	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
+$(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
+$(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUILD)/libduralog.so
+	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
+	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
+
+.PHONY: tests
+tests: all $(UNIT_TESTS) $(API_TESTS) ## build the tests
+
+.PHONY: check
+check: tests ## run all tests; the last line counts them
+	$(Q)$(MAKE) --no-print-directory -s tests SAN=address,undefined
+	$(Q)$(MAKE) --no-print-directory -s tests SAN=thread
+	$(Q)$(MAKE) --no-print-directory -s tests CC=clang
+	$(Q)BUILD=$(BUILD) tests/run.sh
+
+.PHONY: check-fast
+check-fast: tests ## run the tests of the plain build only
+	$(Q)BUILD=$(BUILD) FAST=1 tests/run.sh
+
+# ---- benchmarks ----
+
+$(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lm
+.PHONY: bench
+bench: $(BUILD)/bench/bench ## print ratios against the least code that does the same work
+	$(Q)$(BUILD)/bench/bench
+
+# ---- install ----
+
+$(BUILD)/duralog.pc: Makefile
+	$(Q)mkdir -p $(@D) && printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDIR)' '' \
+	  'Name: duralog' 'Description: embeddable durable log' 'Version: $(VERSION)' \
+	  'Libs: -L$${libdir} -lduralog' 'Libs.private: -pthread' 'Cflags: -I$${includedir}' > $@
+
+.PHONY: install uninstall
+install: all $(BUILD)/duralog.pc ## install under DESTDIR and PREFIX
+	$(Q)$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR)
+	$(Q)$(INSTALL) -m 644 include/duralog.h $(DESTDIR)$(INCLUDEDIR)/
+	$(Q)$(INSTALL) -m 644 $(BUILD)/libduralog.a $(DESTDIR)$(LIBDIR)/
+	$(Q)$(INSTALL) -m 755 $(BUILD)/libduralog.so.$(VERSION) $(DESTDIR)$(LIBDIR)/
+	$(Q)ln -sf libduralog.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libduralog.so.$(SOVERSION)
+	$(Q)ln -sf libduralog.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libduralog.so
+	$(Q)$(INSTALL) -m 644 $(BUILD)/duralog.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	$(Q)$(INSTALL) -m 755 $(BUILD)/duralog $(DESTDIR)$(BINDIR)/
+uninstall: ## remove what install installed
+	$(Q)rm -f $(DESTDIR)$(INCLUDEDIR)/duralog.h $(DESTDIR)$(LIBDIR)/libduralog.a \
+	  $(DESTDIR)$(LIBDIR)/libduralog.so* $(DESTDIR)$(LIBDIR)/pkgconfig/duralog.pc $(DESTDIR)$(BINDIR)/duralog
+
+# ---- housekeeping ----
+
+FORMATTED := $(wildcard include/*.h lib/*.[ch] examples/*.[ch] tests/*.[ch] tests/*/*.[ch] bench/*.[ch])
+.PHONY: format lint clean help
+format: ## format all sources with clang-format
+	$(Q)clang-format -i $(FORMATTED)
+lint: ## layers, leftovers, static analysis
+	$(Q)tests/script/test_layers.sh
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability \
+	  --suppress=missingIncludeSystem --inline-suppr -Iinclude -D__BYTE_ORDER__=1234 \
+	  -D__ORDER_LITTLE_ENDIAN__=1234 lib/*.c
+clean: ## remove everything built
+	$(Q)rm -rf build
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * duralog: an embeddable durable log.
+ *
+ * A log is a directory. Records are appended to its end, get dense 64-bit
+ * offsets starting at 0, and are read back in that order. One process writes;
+ * any number of its threads may append and read at once.
+ *
+ * WORDS
+ *   record    an opaque byte string (0 bytes allowed) with an offset, a
+ *             timestamp (milliseconds since 1970, signed) and perhaps a key
+ *   offset    a record's number. Never a byte position
+ *   sync      make records survive power loss (fdatasync)
+ *   segment   one memory-mapped file of the log
+ *   start, end, durable
+ *             the watermarks, each "the next one" (exclusive): the oldest
+ *             record kept; what readers may see; what survives power loss.
+ *             start <= end and durable <= end, always
+ *   epoch     a number raised by the first append after each opening;
+ *             (epoch, offset) names one payload for ever
+ *
+ * WHAT SURVIVES
+ *   "Returned" means that an append returned DURALOG_OK at the mode's own
+ *   level (DURALOG_LEVEL_DEFAULT).
+ *
+ *   mode               process killed   power lost, kernel crashed
+ *   every record (*)   all returned     all returned
+ *   every N records    all returned     all but at most the last N - 1 returned
+ *   every B bytes      all returned     all but fewer than the last B bytes
+ *   interval of T      all returned     all but those returned within the last
+ *                                       T, the sync in flight and the next one
+ *   pagecache          all returned     what the kernel had written back, as a
+ *                                       prefix; at least all since synced
+ *   any mode: sync, a durable append, a durable wait that returned DURALOG_OK
+ *                      all             all
+ *
+ *   (*) the default. In a mixture, whichever comes first. After every crash
+ *   the log is an exact prefix of what was appended: nothing altered,
+ *   reordered, duplicated, invented or half there. An append asked for the
+ *   weaker DURALOG_LEVEL_WRITTEN returns earlier, counts towards N, B and T,
+ *   and is not covered by their bounds. README.md lists, numbered, what is
+ *   assumed of disk and kernel.
+ *
+ * CONVENTIONS
+ *   Every function that can fail returns a duralog_error: DURALOG_OK (0), or
+ *   a negative value named by what the caller can do about it. On failure the
+ *   out-parameters are unchanged, except a diagnostic or report, which is
+ *   then filled. Sizes are bytes, times are milliseconds unless the name says
+ *   otherwise, a timeout below 0 means no limit and 0 means do not wait.
+ *   Memory handed in is only read during the call. Structures begin with
+ *   struct_size, which the caller sets to sizeof the structure; everything
+ *   else may be left zero for the default. So an application built against
+ *   an older header runs with a newer library.
+ *
+ * THREADS
+ *   All functions on a duralog may be called from any thread at any time,
+ *   except duralog_close, during and after which no other call may run.
+ *   A duralog_reader belongs to one thread at a time; different readers are
+ *   independent of each other.
+ *
+ * PROCESSES
+ *   One live writer at most: the kernel holds a lock for it, which ends with
+ *   the process. After fork, the child can use neither the log nor its
+ *   readers: every call but the closing ones returns DURALOG_E_FORKED, and
+ *   duralog_close then frees the child's memory and touches nothing of the
+ *   parent's. After exec nothing is inherited.
+ *
+ * MANNERS
+ *   The library never exits, aborts or prints, installs no signal handler,
+ *   blocks no signal of the host (its own thread blocks all), and keeps no
+ *   state outside its handles but the list of open logs that guards against
+ *   fork and double opening.
+ */
+#ifndef DURALOG_H
+#define DURALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DURALOG_VERSION_MAJOR 0
+#define DURALOG_VERSION_MINOR 1
+#define DURALOG_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define DURALOG_API __attribute__((visibility("default")))
+#else
+#define DURALOG_API
+#endif
+
+/* ------------------------------------------------------------- errors -- */
+
+/*
+ * One list feeds the enum, duralog_error_name, duralog_error_text and the
+ * tests: X(name, value, text).
+ */
+#define DURALOG_ERRORS(X)                                                      \
+  X(OK, 0, "success")                                                          \
+  X(E_AT_END, -1, "no record there now: wait, or turn round")                  \
+  X(E_TIMEOUT, -2, "the time limit passed first")                              \
+  X(E_BUSY, -3, "in use: another writer lives, or readers or holds are out")   \
+  X(E_ARGUMENT, -4, "an argument is not allowed: correct the call")            \
+  X(E_RANGE, -5, "the offset lies outside the log")                            \
+  X(E_TOO_BIG, -6, "larger than the log's limits: split it, or raise them")    \
+  X(E_FULL, -7, "no space or quota left: make room and call again")            \
+  X(E_RESOURCES, -8, "out of memory, descriptors or threads: free some")       \
+  X(E_NOT_FOUND, -9, "no log there, or its parent directory is missing")       \
+  X(E_PERMISSION, -10, "the operating system does not permit it")              \
+  X(E_READ_ONLY, -11, "the log or its file system cannot be written")          \
+  X(E_FOREIGN, -12, "not a log: the path holds something else")                \
+  X(E_NEWER, -13, "written by a newer release: upgrade to open it")            \
+  X(E_UNSUPPORTED, -14, "this file system or kernel cannot hold a log safely") \
+  X(E_CORRUPT, -15, "damaged data: see the report; nothing was changed")       \
+  X(E_IO, -16, "a system call failed: see the diagnostic")                     \
+  X(E_POISONED, -17, "a sync failed: close and reopen to learn what is safe")  \
+  X(E_FORKED, -18, "used after fork: open the log in the child instead")       \
+  X(E_CLOSED, -19, "the log or reader is closed")
+
+typedef enum duralog_error {
+#define DURALOG_ERROR_ENUM(name, value, text) DURALOG_##name = (value),
+  DURALOG_ERRORS(DURALOG_ERROR_ENUM)
+#undef DURALOG_ERROR_ENUM
+} duralog_error;
+
+/*
+ * The error's name ("DURALOG_E_FULL") and its sentence. Static strings, never
+ * NULL; a value not in the list gives "unknown". Any thread, no waiting.
+ */
+DURALOG_API const char *duralog_error_name(duralog_error error);
+DURALOG_API const char *duralog_error_text(duralog_error error);
+
+/* "0.1.0": the library's version at run time. Static string. */
+DURALOG_API const char *duralog_version(void);
+
+/* What went wrong, in detail: owned and placed by the caller. */
+typedef struct duralog_diagnostic {
+  size_t struct_size;
+  duralog_error error;
+  int os_error;      /* errno, or 0 where no system call failed */
+  uint64_t position; /* byte position in the file, UINT64_MAX if none */
+  char path[256];    /* file or directory, cut at the left if longer */
+  char text[256];    /* one sentence */
+} duralog_diagnostic;
+
+/* ------------------------------------------------------------ opening -- */
+
+typedef struct duralog duralog;
+typedef struct duralog_reader duralog_reader;
+typedef struct duralog_environment duralog_environment;
+
+/* How far a record has come. DURALOG_LEVEL_DEFAULT: as the mode says. */
+typedef enum duralog_level {
+  DURALOG_LEVEL_DEFAULT = 0,
+  DURALOG_LEVEL_WRITTEN = 1, /* survives the process; readers may see it */
+  DURALOG_LEVEL_DURABLE = 2  /* survives power loss */
+} duralog_level;
+
+/*
+ * When a sync is due; whichever comes first. All zero is every record.
+ * Each trigger also bounds what a power loss takes: see WHAT SURVIVES.
+ */
+typedef struct duralog_durability {
+  uint64_t sync_every_records; /* N; 1 = no append returns before its sync */
+  uint64_t sync_every_bytes;   /* B, counted with each record's framing */
+  uint32_t sync_interval_ms;   /* T; 10 or more */
+  bool pagecache;              /* no triggers: the three above must be 0 */
+} duralog_durability;
+
+typedef struct duralog_options {
+  size_t struct_size;
+  duralog_durability durability;
+
+  /* Size of new segments: 16 KiB to 1 GiB, a multiple of 4096; default
+   * 64 MiB, or 1 MiB with small_device. Each segment takes its full size on
+   * disk from its creation, and one is prepared ahead. */
+  uint64_t segment_bytes;
+  /* Largest record (key and data together); default a quarter of a segment,
+   * at most segment_bytes less 4352. Memory is not reserved for it. */
+  uint64_t record_bytes_max;
+  /* Permission bits of new files; default 0600 (directory: the same and
+   * search where there is read). The umask applies. */
+  uint32_t file_mode;
+  /* What readers see unless they ask: DURALOG_LEVEL_DEFAULT is "as
+   * acknowledged": only durable records where every append waits for
+   * durability (N = 1), otherwise all visible ones. */
+  duralog_level read_level;
+
+  bool must_exist;    /* do not create: DURALOG_E_NOT_FOUND instead */
+  bool read_only;     /* write nothing, anywhere; implies must_exist */
+  bool strict;        /* `durable` advances only after the watermark itself is
+                       * durable: two syncs instead of one, and damage to the
+                       * last synced batch is told from a torn tail */
+  bool accept_damage; /* open although damaged: the damaged range stays
+                       * unreadable, appends go on past every offset that may
+                       * have been used. Files are kept as they are */
+  bool host_driven;   /* no thread: the host calls duralog_tick */
+  bool copying_reads; /* readers pread into their own buffer and verify there:
+                       * immune to what happens to a mapped page later */
+  bool small_device;  /* preset: 1 MiB segments, nothing populated ahead */
+
+  /* For tests: a simulated disk and clock. NULL is the operating system. */
+  const duralog_environment *environment;
+} duralog_options;
+
+/* A range of offsets that cannot be read: [from, to). */
+typedef struct duralog_damage {
+  uint64_t from;     /* offset */
+  uint64_t to;       /* offset: the first that the checksums prove again */
+  uint64_t segment;  /* number of the segment file; 0 = the meta file */
+  uint64_t position; /* byte position in that file */
+} duralog_damage;
+
+/* What opening found and did. */
+typedef struct duralog_report {
+  size_t struct_size;
+  uint64_t start, end;      /* offsets kept: [start, end) */
+  uint64_t durable;         /* known durable when open returned */
+  uint64_t durable_found;   /* provably durable before anything was rewritten */
+  uint64_t torn_bytes;      /* unfinished tail that was cut, in bytes */
+  uint64_t epoch;           /* of the last record kept; 0 = none ever */
+  uint64_t segments;        /* files of the log, prepared ones not counted */
+  uint64_t segments_walked; /* read by recovery */
+  uint64_t bytes_walked;
+  uint64_t walk_ns, sync_ns; /* time of recovery's reading; of its syncs */
+  size_t damage_count;       /* how many ranges; the first ones are here */
+  duralog_damage damage[8];
+  bool created;       /* the log did not exist before */
+  bool clean;         /* the last writer closed it */
+  bool rebooted;      /* the machine has rebooted since the last writer */
+  bool reboot_known;  /* whether `rebooted` could be told */
+  bool writer_lives;  /* read-only: a writer was alive; this is a snapshot */
+  bool fs_overlay, fs_memory, fs_fuse; /* a file system with weaker promises:
+                                        * overlay, tmpfs or ramfs, FUSE */
+} duralog_report;
+
+/*
+ * Open, create or recover the log in directory `path`.
+ *
+ *   options     NULL for all defaults
+ *   log         receives the handle
+ *   report      NULL, or filled with what was found, also where the result is
+ *               DURALOG_E_CORRUPT
+ *   diagnostic  NULL, or filled on failure
+ *
+ * A missing directory is created (its parent must exist), an empty one
+ * becomes a log; both are durable on return. A torn tail is cut, and the
+ * report says how much. Everything recovered is visible at once; where every
+ * append waits for durability it is also durable on return, otherwise with
+ * the next sync. Records before the last sealed segment are not read here:
+ * damage there is met by readers. Nothing is raised, and no space is needed,
+ * until the first append. Reads the unsealed segments; waits for a few syncs.
+ *
+ * read_only: recovers in memory and writes nothing; works without write
+ * permission. If a writer is alive this is a snapshot as of opening.
+ *
+ * Errors; the files are unchanged after each, and no handle exists:
+ *   ARGUMENT     NULL path or log, unknown struct_size, a value out of bounds,
+ *                pagecache with triggers, an interval below 10 ms
+ *   BUSY         a writer lives in this or another process
+ *   NOT_FOUND    no log and must_exist or read_only; or no parent directory
+ *   FOREIGN      the path is a file, or a directory with other things in it
+ *   NEWER        a newer format or an unknown incompatible feature
+ *   CORRUPT      damage below what was durable; see the report. read_only and
+ *                accept_damage open nevertheless
+ *   PERMISSION, READ_ONLY, FULL (creating), RESOURCES, IO
+ *   UNSUPPORTED  for writing: a network file system, or a copy-on-write one
+ *                (btrfs, zfs, bcachefs), where mapped space is no guarantee
+ *   POISONED     a sync failed during creation or recovery
+ */
+DURALOG_API duralog_error duralog_open(const char *path,
+                                       const duralog_options *options,
+                                       duralog **log, duralog_report *report,
+                                       duralog_diagnostic *diagnostic);
+
+/*
+ * Close: sync what is unsynced in every mode, mark the log cleanly closed,
+ * stop the thread, free everything and set *log to NULL. A NULL *log is
+ * CLOSED; every function given a NULL log or reader answers CLOSED.
+ *
+ * Waits for the syncs. In a forked child it only frees memory.
+ *   BUSY      readers are open or holds are out; nothing was closed
+ *   POISONED, IO, FULL
+ *             closed and freed all the same; the last records may not be
+ *             durable: the next open finds out
+ */
+DURALOG_API duralog_error duralog_close(duralog **log);
+
+/* The most recent failure on this log, for its details. OK, or ARGUMENT for
+ * NULL or an unknown struct_size; error is DURALOG_OK if nothing failed. */
+DURALOG_API duralog_error duralog_diagnose(const duralog *log,
+                                           duralog_diagnostic *diagnostic);
+
+/* ---------------------------------------------------------- appending -- */
+
+/* A record to append. */
+typedef struct duralog_entry {
+  const void *data; /* may be NULL if size is 0 */
+  size_t size;
+  const void *key; /* NULL: no key. Not NULL with key_size 0: an empty key */
+  size_t key_size;
+  int64_t timestamp_ms; /* used as given if has_timestamp, otherwise ignored:
+                         * the wall clock, coarse (one scheduler tick, 4 ms),
+                         * which never goes back within one opening */
+  bool has_timestamp;
+} duralog_entry;
+
+/*
+ * Append one record and give back its offset.
+ *
+ *   data, size  the record; NULL only with size 0
+ *   offset      NULL, or receives the offset
+ *
+ * Returns at the mode's level: with N = 1 after its sync (shared with all who
+ * wait), otherwise as soon as the mode's bound allows. While other threads
+ * append, waits for its turn: the lock is unfair, and a waiter naps up to 1 ms
+ * between tries. May wait for a new segment if none was prepared in time.
+ *
+ * Errors: in each case but POISONED nothing was appended.
+ *   ARGUMENT   NULL data with a size
+ *   TOO_BIG    over record_bytes_max
+ *   FULL       no space for a new segment; appends work again once there is
+ *   READ_ONLY  opened read-only
+ *   RESOURCES, IO, FORKED, CLOSED
+ *   POISONED   a sync failed, now or before. If now, the record was appended
+ *              and may or may not survive; `durable` is frozen, reading goes
+ *              on, everything else fails until the log is reopened
+ */
+DURALOG_API duralog_error duralog_append(duralog *log, const void *data,
+                                         size_t size, uint64_t *offset);
+
+/*
+ * Append `count` records as one batch: after any crash all are there or none,
+ * and readers see all or none. Their offsets are consecutive, the first goes
+ * to *first_offset (may be NULL). With count = 1: one record with key,
+ * timestamp or level.
+ *
+ *   level  DEFAULT: return as duralog_append does; WRITTEN: do not wait;
+ *          DURABLE: after a sync
+ *
+ * Errors as duralog_append, and
+ *   ARGUMENT  NULL entries, count 0, an unknown level
+ *   TOO_BIG   a record over record_bytes_max, or a batch that does not fit in
+ *             one segment
+ */
+DURALOG_API duralog_error duralog_append_batch(duralog *log,
+                                               const duralog_entry *entries,
+                                               size_t count,
+                                               duralog_level level,
+                                               uint64_t *first_offset);
+
+/*
+ * Make all records visible at the time of the call durable. Shares a sync
+ * with others where possible.
+ *   READ_ONLY, FORKED, CLOSED; POISONED (see duralog_append)
+ */
+DURALOG_API duralog_error duralog_sync(duralog *log);
+
+/*
+ * Wait until the record with this offset has reached the level.
+ *
+ *   level       WRITTEN: visible. DURABLE: survives power loss; asks for a
+ *               sync, in every mode. DEFAULT: DURABLE where N = 1, otherwise
+ *               WRITTEN
+ *   timeout_ms  below 0 no limit. A sync that this thread does itself is
+ *               waited for beyond the limit: always where host_driven
+ *
+ *   TIMEOUT     not reached; nothing changed
+ *   READ_ONLY   the record is not there and this handle will not bring it
+ *   ARGUMENT, FORKED, CLOSED; POISONED (see duralog_append), unless the level
+ *   was reached before
+ */
+DURALOG_API duralog_error duralog_wait(duralog *log, uint64_t offset,
+                                       duralog_level level, int64_t timeout_ms);
+
+typedef struct duralog_watermarks {
+  size_t struct_size;
+  uint64_t start, end, durable;
+  uint64_t epoch; /* of the newest record; 0 = no record ever */
+  /* An upper bound of the age of the oldest record not yet durable, 0 if all
+   * are; up to one scheduler tick (4 ms) coarse. */
+  uint64_t oldest_unsynced_ms;
+} duralog_watermarks;
+
+/*
+ * Read the watermarks. Takes no lock, waits for nothing. Each value is right
+ * at some moment during the call; durable <= end holds between them.
+ *   ARGUMENT for NULL or an unknown struct_size; CLOSED, FORKED
+ */
+DURALOG_API duralog_error duralog_get_watermarks(const duralog *log,
+                                                 duralog_watermarks *out);
+
+/*
+ * host_driven: do the background work that is due: interval syncs, preparing
+ * the next segment, sealing finished ones. Otherwise the library's own thread
+ * does it and a tick only does it sooner. Waits for the disk.
+ *   READ_ONLY, FORKED, CLOSED
+ *   FULL, RESOURCES, IO  the next segment could not be prepared; tried again
+ *             at the next tick and by the append that needs it; the log is
+ *             unharmed
+ *   POISONED  (see duralog_append)
+ */
+DURALOG_API duralog_error duralog_tick(duralog *log);
+
+/*
+ * When duralog_tick wants to be called: *in_ms receives 0 for now, the
+ * milliseconds until then, or -1 for "not before the next append". Between
+ * its deadline and a late tick the interval promise is late by as much.
+ *   ARGUMENT, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_next_deadline(const duralog *log,
+                                                int64_t *in_ms);
+
+/* ------------------------------------------------------------ reading -- */
+
+/* A record as read. The memory belongs to the library. */
+typedef struct duralog_record {
+  uint64_t offset;
+  uint64_t epoch;
+  int64_t timestamp_ms;
+  const void *data; /* never NULL; no alignment promised */
+  size_t size;
+  const void *key; /* NULL: the record has no key */
+  size_t key_size;
+  uint64_t batch_last; /* offset of the last record of this one's batch if this
+                        * is it, otherwise UINT64_MAX: more of it follows */
+} duralog_record;
+
+/*
+ * Open a reader, placed at the start of the log.
+ *   level   DEFAULT: the log's read_level. WRITTEN: all visible records.
+ *           DURABLE: never a record that a power loss could still take
+ *   reader  receives the handle; close it before the log
+ *   ARGUMENT, RESOURCES, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_reader_open(duralog *log, duralog_level level,
+                                              duralog_reader **reader);
+
+/* Free the reader and set *reader to NULL. Its holds stay valid until
+ * released. CLOSED if *reader is NULL. */
+DURALOG_API duralog_error duralog_reader_close(duralog_reader **reader);
+
+/*
+ * Read the next record and advance. Nothing is copied: the record is valid
+ * until the next call on this reader (longer with duralog_hold). Its checksum
+ * was verified in this call.
+ *
+ *   AT_END   nothing there now: see duralog_reader_wait
+ *   CORRUPT  the record at the position is damaged. duralog_reader_diagnose
+ *            tells the range; the same again until the caller seeks past it
+ *   RANGE    the position is no longer kept
+ *   ARGUMENT, RESOURCES, IO, FORKED, CLOSED
+ * The position is unchanged after each.
+ */
+DURALOG_API duralog_error duralog_read_next(duralog_reader *reader,
+                                            duralog_record *record);
+
+/* Read the record before the position and step back onto it, so that
+ * duralog_read_next would give it again. AT_END at the start of the log.
+ * Otherwise as duralog_read_next. */
+DURALOG_API duralog_error duralog_read_previous(duralog_reader *reader,
+                                                duralog_record *record);
+
+/* Read the record with this offset; the position is then behind it. RANGE:
+ * below start or not below the reader's watermark. Otherwise as
+ * duralog_read_next. */
+DURALOG_API duralog_error duralog_read_at(duralog_reader *reader,
+                                          uint64_t offset,
+                                          duralog_record *record);
+
+/*
+ * Read up to `max` consecutive records, at most about `max_bytes` of data (0:
+ * no limit; at least one record is given), advance, and say how many in
+ * *count. All are valid until the next call on this reader. Gives fewer at
+ * the end, before damage, and at a segment's end. Errors as
+ * duralog_read_next, only where not a single record could be given; ARGUMENT
+ * for max 0.
+ */
+DURALOG_API duralog_error duralog_read_many(duralog_reader *reader,
+                                            duralog_record *records, size_t max,
+                                            size_t max_bytes, size_t *count);
+
+typedef enum duralog_whence {
+  DURALOG_SEEK_OFFSET = 0, /* to the offset: start <= offset <= watermark */
+  DURALOG_SEEK_START = 1,  /* the offset argument is ignored */
+  DURALOG_SEEK_END = 2
+} duralog_whence;
+
+/* Set the position. RANGE outside of the log; the position is then unchanged.
+ * ARGUMENT, FORKED, CLOSED. */
+DURALOG_API duralog_error duralog_seek(duralog_reader *reader,
+                                       duralog_whence whence, uint64_t offset);
+
+/* The offset that duralog_read_next would give. ARGUMENT, CLOSED. */
+DURALOG_API duralog_error duralog_tell(const duralog_reader *reader,
+                                       uint64_t *offset);
+
+/*
+ * Wait, without polling, until there is a record at the position. A reader of
+ * durable records waits for someone's sync, it does not ask for one.
+ *   TIMEOUT    nothing came
+ *   READ_ONLY  nothing can come: this handle is a snapshot
+ *   POISONED   a sync failed: no further record will come
+ *   FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_reader_wait(duralog_reader *reader,
+                                              int64_t timeout_ms);
+
+/* What the last DURALOG_E_CORRUPT on this reader was about: the range of
+ * offsets that cannot be read. diagnostic may be NULL. ARGUMENT if damage is
+ * NULL or nothing was damaged; CLOSED. */
+DURALOG_API duralog_error duralog_reader_diagnose(
+    const duralog_reader *reader, duralog_damage *damage,
+    duralog_diagnostic *diagnostic);
+
+/* A record kept beyond the next call on its reader. */
+typedef struct duralog_held duralog_held;
+
+/*
+ * Keep the memory of `record`, the one most recently read by this reader (or
+ * one of the last duralog_read_many), until duralog_release. Mapped reads pin
+ * the segment's mapping; copying reads copy the record, and record->data and
+ * record->key are redirected to the copy.
+ *   ARGUMENT  the record is not of this reader's last call
+ *   RESOURCES, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_hold(duralog_reader *reader,
+                                       duralog_record *record,
+                                       duralog_held **held);
+
+/* Let go of a held record and set *held to NULL. Any thread. CLOSED if it is
+ * NULL. */
+DURALOG_API duralog_error duralog_release(duralog_held **held);
+
+/* ----------------------------------------------------------- segments -- */
+
+typedef struct duralog_segment {
+  size_t struct_size;
+  uint64_t number; /* the file is <number, 20 digits>.seg */
+  uint64_t first;  /* offset of its first record */
+  uint64_t end;    /* offset after its last record */
+  uint64_t bytes;  /* size of the file */
+  uint64_t used;   /* bytes in use, header included; 0 if unknown */
+  uint64_t epoch;  /* at its beginning */
+  int64_t created_ms; /* time of its first append */
+  bool sealed;     /* synced as a whole, and says so */
+  bool damaged;    /* its header cannot be read; the fields after number are 0 */
+} duralog_segment;
+
+/*
+ * Describe segment `index` (0 is the oldest). Reads the file's header page.
+ * E_RANGE: there are not that many. ARGUMENT for NULL or an unknown
+ * struct_size; RESOURCES, IO, FORKED, CLOSED.
+ */
+DURALOG_API duralog_error duralog_get_segment(duralog *log, size_t index,
+                                              duralog_segment *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

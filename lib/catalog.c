@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "catalog.h"
+
+#include <errno.h>
+
+/* How many unpinned segments stay open: enough for random reads around a few
+ * places, few enough for a host that counts its descriptors. */
+enum { UNPINNED_MAX = 16 };
+
+static struct catalog_entry *lookup(struct catalog *c, uint64_t number) {
+  size_t low = 0, high = c->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (c->entries[middle].number < number)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  if (low == c->count || c->entries[low].number != number) return NULL;
+  return &c->entries[low];
+}
+
+static bool grow(struct catalog *c, io_env *io) {
+  size_t capacity = c->capacity ? c->capacity * 2 : 16;
+  struct catalog_entry *larger = io->alloc(io, capacity * sizeof *larger);
+  if (!larger) return false;
+  if (c->count) memcpy(larger, c->entries, c->count * sizeof *larger);
+  if (c->entries) io->free(io, c->entries);
+  c->entries = larger;
+  c->capacity = capacity;
+  return true;
+}
+
+bool catalog_add(struct catalog *c, io_env *io, uint64_t number,
+                 struct segment *s) {
+  mutex_lock(io, &c->lock);
+  bool ok = c->count < c->capacity || grow(c, io);
+  if (ok) {
+    assert(c->count == 0 || c->entries[c->count - 1].number < number);
+    c->entries[c->count++] =
+        (struct catalog_entry){.number = number, .segment = s, .base = NONE};
+    if (s) atomic_store(&s->pins, 1);
+  }
+  mutex_unlock(io, &c->lock);
+  return ok;
+}
+
+void catalog_drop_last(struct catalog *c, io_env *io) {
+  mutex_lock(io, &c->lock);
+  c->count--;
+  mutex_unlock(io, &c->lock);
+}
+
+static void evict_oldest(struct catalog *c, const struct log_directory *d) {
+  struct catalog_entry *oldest = NULL;
+  for (size_t i = 0; i < c->count; i++) {
+    struct catalog_entry *e = &c->entries[i];
+    if (e->segment && atomic_load(&e->segment->pins) == 0 &&
+        (!oldest || e->used < oldest->used))
+      oldest = e;
+  }
+  if (!oldest) return;
+  segment_close(d, oldest->segment);
+  oldest->segment = NULL;
+  c->unpinned--;
+}
+
+static enum catalog_result result_of(const struct segment_failure *why) {
+  if (why->newer) return CATALOG_NEWER;
+  return why->os_error ? CATALOG_FAILED : CATALOG_DAMAGED;
+}
+
+/* Pin an entry, with the lock held. */
+static enum catalog_result pin(struct catalog *c, const struct log_directory *d,
+                               struct catalog_entry *e, struct segment **out,
+                               struct segment_failure *why) {
+  if (e->segment) {
+    if (atomic_fetch_add(&e->segment->pins, 1) == 0) c->unpinned--;
+  } else {
+    if (c->unpinned >= UNPINNED_MAX) evict_oldest(c, d);
+    bool opened =
+        segment_open(d, e->number, false, c->mapped, &e->segment, why);
+    if (!opened && (why->os_error == EMFILE || why->os_error == ENFILE) &&
+        c->unpinned > 0) {
+      evict_oldest(c, d); /* our own spare descriptors first */
+      opened = segment_open(d, e->number, false, c->mapped, &e->segment, why);
+    }
+    if (!opened) {
+      e->segment = NULL;
+      return result_of(why);
+    }
+    atomic_store(&e->segment->pins, 1);
+  }
+  if (e->base == NONE && atomic_load(&e->segment->started))
+    e->base = e->segment->start.offset;
+  *out = e->segment;
+  return CATALOG_OK;
+}
+
+static void unpin(struct catalog *c, struct segment *s) {
+  if (atomic_fetch_sub(&s->pins, 1) != 1) return;
+  struct catalog_entry *e = lookup(c, s->number);
+  e->used = ++c->clock;
+  c->unpinned++;
+}
+
+enum catalog_result catalog_pin(struct catalog *c, const struct log_directory *d,
+                                uint64_t number, struct segment **out,
+                                struct segment_failure *why) {
+  mutex_lock(d->io, &c->lock);
+  enum catalog_result result = CATALOG_ABSENT;
+  struct catalog_entry *e = lookup(c, number);
+  if (e) {
+    result = pin(c, d, e, out, why);
+  } else if (c->count && number > c->entries[0].number &&
+             number < c->entries[c->count - 1].number) {
+    *why = (struct segment_failure){.position = NONE,
+                                    .text = "a segment file is missing"};
+    result = CATALOG_DAMAGED;
+  }
+  mutex_unlock(d->io, &c->lock);
+  return result;
+}
+
+/* The base of entry i: from memory, or by opening it. NONE if it has none or
+ * cannot be read. */
+static uint64_t base_of(struct catalog *c, const struct log_directory *d,
+                        size_t i, struct segment_failure *why) {
+  struct catalog_entry *e = &c->entries[i];
+  struct segment *s;
+  if (e->base == NONE && pin(c, d, e, &s, why) == CATALOG_OK) unpin(c, s);
+  return e->base;
+}
+
+enum catalog_result catalog_find(struct catalog *c,
+                                 const struct log_directory *d, uint64_t offset,
+                                 struct segment **out,
+                                 struct segment_failure *why) {
+  mutex_lock(d->io, &c->lock);
+  /* The last entry with a base at or below the offset lies in [low, high).
+   * Entries without a base (damaged, or not started) are stepped over. */
+  size_t low = 0, high = c->count, best = c->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2, probe = middle;
+    uint64_t base = NONE;
+    while (probe < high && (base = base_of(c, d, probe, why)) == NONE) probe++;
+    if (base == NONE || base > offset) {
+      high = middle;
+    } else {
+      best = probe;
+      low = probe + 1;
+    }
+  }
+  enum catalog_result result = CATALOG_ABSENT;
+  if (best < c->count) result = pin(c, d, &c->entries[best], out, why);
+  mutex_unlock(d->io, &c->lock);
+  return result;
+}
+
+enum catalog_result catalog_next(struct catalog *c,
+                                 const struct log_directory *d, uint64_t number,
+                                 struct segment **out) {
+  struct segment_failure why;
+  enum catalog_result result = CATALOG_ABSENT;
+  mutex_lock(d->io, &c->lock);
+  for (size_t i = 0; i < c->count && result != CATALOG_OK; i++)
+    if (c->entries[i].number > number && base_of(c, d, i, &why) != NONE)
+      result = pin(c, d, &c->entries[i], out, &why);
+  mutex_unlock(d->io, &c->lock);
+  return result;
+}
+
+void catalog_pin_again(struct segment *s) { atomic_fetch_add(&s->pins, 1); }
+
+void catalog_unpin(struct catalog *c, const struct log_directory *d,
+                   struct segment *s) {
+  mutex_lock(d->io, &c->lock);
+  unpin(c, s);
+  if (c->unpinned > UNPINNED_MAX) evict_oldest(c, d);
+  mutex_unlock(d->io, &c->lock);
+}
+
+bool catalog_number(struct catalog *c, io_env *io, size_t i, uint64_t *number) {
+  mutex_lock(io, &c->lock);
+  bool there = i < c->count;
+  if (there) *number = c->entries[i].number;
+  mutex_unlock(io, &c->lock);
+  return there;
+}
+
+void catalog_close(struct catalog *c, const struct log_directory *d) {
+  for (size_t i = 0; i < c->count; i++)
+    if (c->entries[i].segment) segment_close(d, c->entries[i].segment);
+  if (c->entries) d->io->free(d->io, c->entries);
+  *c = (struct catalog){.entries = NULL};
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The segments of an open log by number and by offset. Files are opened when
+ * someone needs them, so that opening a log does not depend on its length, and
+ * a few unused ones are kept open.
+ *
+ * A segment stays mapped while it is pinned. The writer pins what it has not
+ * sealed, readers the one they are in, holds the one they are about.
+ */
+#ifndef DURALOG_CATALOG_H
+#define DURALOG_CATALOG_H
+
+#include "segment.h"
+
+struct catalog_entry {
+  uint64_t number;
+  struct segment *segment; /* NULL: not open */
+  uint64_t base;           /* offset of its first record; NONE = not known */
+  uint64_t used;           /* when last unpinned, for eviction */
+};
+
+struct catalog {
+  struct mutex lock;
+  struct catalog_entry *entries; /* ascending numbers */
+  size_t count, capacity;
+  size_t unpinned;
+  uint64_t clock;
+  bool mapped; /* open segments for reading mapped */
+};
+
+enum catalog_result {
+  CATALOG_OK,
+  CATALOG_ABSENT,  /* there is no such segment, and none is expected */
+  CATALOG_FAILED,  /* see the failure: an I/O error, or no memory */
+  CATALOG_DAMAGED, /* see the failure: missing, or not what it should be */
+  CATALOG_NEWER
+};
+
+/* Add a number, ascending; with its open segment (pinned once) or NULL. */
+bool catalog_add(struct catalog *, io_env *, uint64_t number, struct segment *);
+/* Take back the last number added, whose segment is not open. */
+void catalog_drop_last(struct catalog *, io_env *);
+
+/* Pin segment `number`, opening it if need be. */
+enum catalog_result catalog_pin(struct catalog *, const struct log_directory *,
+                                uint64_t number, struct segment **,
+                                struct segment_failure *);
+/* Pin the last started segment that begins at or before the offset. */
+enum catalog_result catalog_find(struct catalog *, const struct log_directory *,
+                                 uint64_t offset, struct segment **,
+                                 struct segment_failure *);
+/* Pin the first started readable segment numbered above `number`. */
+enum catalog_result catalog_next(struct catalog *, const struct log_directory *,
+                                 uint64_t number, struct segment **);
+void catalog_pin_again(struct segment *);
+void catalog_unpin(struct catalog *, const struct log_directory *,
+                   struct segment *);
+
+/* The number at index `i`; false if there are not that many. */
+bool catalog_number(struct catalog *, io_env *, size_t i, uint64_t *number);
+void catalog_close(struct catalog *, const struct log_directory *);
+
+#endif

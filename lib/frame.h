@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Frames: what lies in a segment behind its header page. Pure encoding and
+ * decoding; FORMAT.md has the same names and a worked dump.
+ *
+ *   0  check        u32  checksum of the 20 bytes that follow, see below
+ *   4  body_bytes   u32  length of the body, without padding
+ *   8  body_check   u32  checksum of the body
+ *  12  index        u32  offset, less the segment's first offset
+ *  16  time_delta   i32  timestamp, less the segment's, in milliseconds
+ *  20  flags        u16  type and optional blocks
+ *  22  lag          u16  offset less `durable` when written; 65535: no claim
+ *  24  body              optional blocks in the order of their flags, data
+ *
+ * A frame begins at a multiple of 8; bytes between the body and the next frame
+ * are not looked at.
+ *
+ * A header proves itself out of context: its check is seeded with log, segment,
+ * epoch and position, so that a stale, moved or foreign one does not validate
+ * (I3, I22), and covers the body's checksum. It is never 0. The body has a
+ * checksum of its own, unseeded, so that appenders compute it outside of the
+ * lock, and so that a damaged body does not lose the framing.
+ */
+#ifndef DURALOG_FRAME_H
+#define DURALOG_FRAME_H
+
+#include "base.h"
+#include "checksum.h"
+
+enum {
+  FRAME_HEADER_BYTES = 24,
+  FRAME_ALIGNMENT = 8,
+  FRAME_CHECKED_AT = 4,
+  FRAME_CHECKED_BYTES = FRAME_HEADER_BYTES - FRAME_CHECKED_AT,
+  FRAME_LAG_UNKNOWN = 0xFFFF
+};
+
+/* Types, in the low four bits of the flags. Only records have an offset of
+ * their own; the index of the others is that of the next record. */
+enum frame_type {
+  FRAME_RECORD = 1,
+  FRAME_PAD = 2,   /* nothing; the body is not looked at */
+  FRAME_EPOCH = 3, /* body: epoch u64, previous epoch u64 */
+  FRAME_ROLL = 4   /* the log continues in the next segment; no body */
+  /* 5 is reserved for the producers' snapshot */
+};
+
+/* Flags. The bits of optional blocks, in the order of the blocks. */
+enum frame_flag {
+  FRAME_TYPE_MASK = 0x000F,
+  FRAME_MORE = 0x0010, /* more records of this batch follow */
+  FRAME_TIME = 0x0020, /* block: timestamp i64, where the delta cannot hold it */
+  FRAME_KEY = 0x0040,  /* block: length u32, the key */
+  /* Reserved, refused by this release: 0x0080 producer, 0x0100 control,
+   * 0x0200 tombstone, 0x0400 compressed, 0x0800 origin; 0x1000 and up. */
+  FRAME_FLAGS_KNOWN = 0x007F
+};
+
+enum {
+  FRAME_TIME_BYTES = 8,
+  FRAME_KEY_LENGTH_BYTES = 4,
+  FRAME_EPOCH_BODY_BYTES = 16
+};
+
+struct frame {
+  uint32_t check;
+  uint32_t body_bytes;
+  uint32_t body_check;
+  uint32_t index;
+  int32_t time_delta;
+  uint16_t flags;
+  uint16_t lag;
+};
+
+static inline uint64_t frame_bytes(uint64_t body_bytes) {
+  return FRAME_HEADER_BYTES + align_up(body_bytes, FRAME_ALIGNMENT);
+}
+
+static inline enum frame_type frame_type(const struct frame *f) {
+  return (enum frame_type)(f->flags & FRAME_TYPE_MASK);
+}
+
+/* The part of the seed that is the same for a segment within one epoch. */
+static inline uint64_t frame_seed(const uint8_t uuid[16], uint64_t segment,
+                                  uint64_t epoch) {
+  uint8_t bytes[32];
+  memcpy(bytes, uuid, 16);
+  store64(bytes + 16, segment);
+  store64(bytes + 24, epoch);
+  return checksum64(bytes, sizeof bytes, 0);
+}
+
+static inline uint32_t frame_header_check(const void *header, uint64_t seed,
+                                          uint64_t position) {
+  uint32_t check = (uint32_t)checksum64((const uint8_t *)header + FRAME_CHECKED_AT,
+                                        FRAME_CHECKED_BYTES, seed + position);
+  return check ? check : 1;
+}
+
+static inline void frame_encode(uint8_t *to, struct frame *f, uint64_t seed,
+                                uint64_t position) {
+  uint8_t header[FRAME_HEADER_BYTES];
+  store32(header + 4, f->body_bytes);
+  store32(header + 8, f->body_check);
+  store32(header + 12, f->index);
+  store32(header + 16, (uint32_t)f->time_delta);
+  store16(header + 20, f->flags);
+  store16(header + 22, f->lag);
+  f->check = frame_header_check(header, seed, position);
+  store32(header, f->check);
+  memcpy(to, header, sizeof header);
+}
+
+/* Decode the header at `from`; false if it does not validate there. */
+static inline bool frame_decode(struct frame *f, const uint8_t *from,
+                                uint64_t seed, uint64_t position) {
+  f->check = load32(from);
+  if (f->check == 0 || f->check != frame_header_check(from, seed, position))
+    return false;
+  f->body_bytes = load32(from + 4);
+  f->body_check = load32(from + 8);
+  f->index = load32(from + 12);
+  f->time_delta = (int32_t)load32(from + 16);
+  f->flags = load16(from + 20);
+  f->lag = load16(from + 22);
+  return true;
+}
+
+/* The body's checksum: the data, seeded with the checksum of the optional
+ * blocks before it (0 if there are none). */
+static inline uint32_t frame_body_check(const uint8_t *blocks,
+                                        size_t blocks_bytes, const void *data,
+                                        size_t size) {
+  if (LIKELY(blocks_bytes == 0))
+    return (uint32_t)checksum64_plain(data, size);
+  return (uint32_t)checksum64(data, size, checksum64_plain(blocks, blocks_bytes));
+}
+
+/* A record's body, taken apart. */
+struct frame_body {
+  uint32_t blocks_bytes; /* before the data */
+  uint32_t key_at, key_bytes;
+  bool has_key, has_time;
+  int64_t time;
+};
+
+/* Find the blocks; false if they do not fit in the body. */
+bool frame_parse_body(const struct frame *f, const uint8_t *body,
+                      struct frame_body *out);
+
+/* Whether the body is the one the header was made for. Any type. */
+bool frame_body_valid(const struct frame *f, const uint8_t *body);
+
+#endif

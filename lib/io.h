@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The I/O interface: everything the library asks of the world. Files,
+ * directories, mappings, locks, clocks, random numbers, memory, waiting and
+ * waking go through here and nowhere else. io_posix.c is the operating system;
+ * io_sim.c is a disk in memory whose power can be cut; io_fault.c wraps either
+ * and makes calls fail.
+ *
+ * Conventions: calls return 0 or a handle, or a negative errno. Short
+ * transfers and EINTR are the implementation's business. `deadline` and `now`
+ * are nanoseconds of the monotonic clock; NONE is "never".
+ */
+#ifndef DURALOG_IO_H
+#define DURALOG_IO_H
+
+#include "base.h"
+#include "duralog.h"
+
+/*
+ * Why something is synced. Each reason is one place in the code, one fault
+ * point ("sync/" and the name) and one line of lib/README.md.
+ */
+#define IO_SYNC_REASONS(X)                                                     \
+  X(DATA, "data")               /* records, before they are called durable */  \
+  X(EPOCH, "epoch")             /* a raised epoch, before its first record */  \
+  X(UNCLEAN, "unclean")         /* the clean mark taken away */                \
+  X(CLEAN, "clean")             /* the clean mark, after all data */           \
+  X(WATERMARK, "watermark")     /* strict mode: evidence before the promise */ \
+  X(SEAL, "seal")               /* the seal of a finished segment */           \
+  X(SEGMENT, "segment")         /* header and size of a new segment */         \
+  X(SEGMENT_NAME, "segment-name")                                              \
+  X(META, "meta")               /* the meta file */                            \
+  X(META_NAME, "meta-name")                                                    \
+  X(LOG_NAME, "log-name")       /* the log's directory in its parent */        \
+  X(NAMES, "names") /* after an unclean stop: what the last writer named, what
+                     * recovery removed */
+
+enum io_sync_reason {
+#define IO_SYNC_ENUM(name, text) IO_SYNC_##name,
+  IO_SYNC_REASONS(IO_SYNC_ENUM)
+#undef IO_SYNC_ENUM
+      IO_SYNC_REASON_COUNT
+};
+
+enum { IO_READ = 0, IO_WRITE = 1, IO_CREATE = 2 /* new, with IO_WRITE */ };
+
+/* What is known of the file system under a directory. */
+struct io_fs {
+  bool network, copy_on_write, overlay, memory, fuse;
+};
+
+typedef const struct duralog_environment io_env;
+
+struct duralog_environment {
+  void *world;
+
+  /* Directories. dir_make makes one level. */
+  int (*dir_make)(io_env *, const char *path, uint32_t mode);
+  int (*dir_open)(io_env *, const char *path);
+  int (*dir_sync_parent)(io_env *, const char *path, enum io_sync_reason);
+  int (*dir_sync)(io_env *, int dir, enum io_sync_reason);
+  int (*dir_list)(io_env *, int dir,
+                  int (*each)(void *context, const char *name), void *context);
+  int (*dir_fs)(io_env *, int dir, struct io_fs *);
+
+  /* Files. Handles of directories and files are closed alike. */
+  int (*file_open)(io_env *, int dir, const char *name, int flags,
+                   uint32_t mode);
+  int (*close)(io_env *, int handle);
+  int (*file_size)(io_env *, int file, uint64_t *bytes);
+  int (*file_allocate)(io_env *, int file, uint64_t bytes);
+  /* Reads up to `size` bytes, fewer only at the end of the file. */
+  int64_t (*file_read)(io_env *, int file, void *buffer, size_t size,
+                       uint64_t position);
+  int (*file_write)(io_env *, int file, const void *bytes, size_t size,
+                    uint64_t position);
+  int (*file_sync)(io_env *, int file, enum io_sync_reason);
+  /* From `*position` on, the next range that may hold other than zeros.
+   * ENXIO: there is none. May always answer "to the end". */
+  int (*file_data)(io_env *, int file, uint64_t *position, uint64_t *end);
+  int (*rename)(io_env *, int dir, const char *from, const char *to);
+  int (*unlink)(io_env *, int dir, const char *name);
+  /* The writer's lock: EAGAIN if another holds it, in any process. Ends with
+   * the handle or the process, also while a forked child lives. */
+  int (*lock)(io_env *, int file);
+  int (*unlock)(io_env *, int file);
+  int (*locked)(io_env *, int file); /* 1 if another holds it */
+
+  /* Mappings, shared, of a whole file from its beginning. */
+  int (*map)(io_env *, int file, uint64_t bytes, bool writable, void **address);
+  int (*unmap)(io_env *, void *address, uint64_t bytes);
+  int (*map_read_only)(io_env *, void *address, uint64_t bytes);
+  /* Fault pages in ahead; for writing this dirties them. A hint. */
+  int (*populate)(io_env *, void *address, uint64_t bytes, bool for_writing);
+
+  /* Clocks, random numbers, memory. */
+  uint64_t (*now)(io_env *);        /* monotonic, exact */
+  uint64_t (*now_coarse)(io_env *); /* monotonic, one tick coarse, cheap */
+  int64_t (*wall_ms)(io_env *);
+  void (*boot_id)(io_env *, uint8_t id[16]); /* zeros if unknown */
+  int (*random)(io_env *, void *bytes, size_t size);
+  void *(*alloc)(io_env *, size_t bytes); /* zeroed; NULL if there is none */
+  void (*free)(io_env *, void *);
+
+  /* Sleep while *word == value, until woken or the deadline: 0 or ETIMEDOUT.
+   * May wake for no reason. */
+  int (*wait)(io_env *, _Atomic uint32_t *word, uint32_t value,
+              uint64_t deadline);
+  void (*wake)(io_env *, _Atomic uint32_t *word, int count);
+  /* A full fence in every thread of the process; false if there is no such
+   * thing here, and both sides must fence. */
+  bool (*fence_all)(io_env *);
+
+  /* A thread with all signals blocked. */
+  int (*thread_start)(io_env *, void (*body)(void *), void *context,
+                      void **thread);
+  void (*thread_join)(io_env *, void *thread);
+
+  /* A word that changes in a forked child: compare with its value at open. */
+  const _Atomic uint32_t *(*owner_word)(io_env *);
+
+  /* A step between stores (see STEP). Instrumented builds only. */
+  void (*step)(io_env *, const char *name);
+};
+
+/* The operating system. */
+io_env *io_posix(void);
+
+/*
+ * STEP("append/header"): a named place between two stores into shared memory.
+ * In the instrumented build the environment may crash, kill, fail or switch
+ * threads here; in a release nothing is left of it.
+ */
+#ifdef DURALOG_INSTRUMENTED
+#define STEP(io, name) ((io)->step ? (io)->step((io), (name)) : (void)0)
+#else
+#define STEP(io, name) ((void)0)
+#endif
+
+/* A mutex on wait and wake (Drepper, "Futexes are tricky", mutex 2). For slow
+ * paths: the append lock is its own (append.c). */
+struct mutex {
+  _Atomic uint32_t word; /* 0 free, 1 held, 2 held and wanted */
+};
+
+static inline void mutex_lock(io_env *io, struct mutex *m) {
+  uint32_t seen = 0;
+  if (atomic_compare_exchange_strong(&m->word, &seen, 1)) return;
+  while (atomic_exchange(&m->word, 2) != 0) io->wait(io, &m->word, 2, NONE);
+}
+
+static inline void mutex_unlock(io_env *io, struct mutex *m) {
+  if (atomic_exchange(&m->word, 0) == 2) io->wake(io, &m->word, 1);
+}
+
+#endif

@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The I/O interface on Linux. The only file with system calls.
+ *
+ * Every descriptor is close-on-exec and above 2. The writer's lock is an open
+ * file description lock: unlike a POSIX record lock it does not vanish when
+ * some other descriptor of the file is closed, but a forked child would share
+ * it and keep it alive after the parent's death. So an atfork handler closes
+ * the lock's descriptor in the child; closing one of several descriptors of a
+ * description leaves the parent's lock alone (I12, I13). The list of locks it
+ * needs is the only state outside of handles.
+ */
+#include "io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Magic numbers that linux/magic.h lacks here; see statfs(2). */
+#define FS_CIFS 0xFF534D42u
+#define FS_SMB2 0xFE534D42u
+#define FS_CEPH 0x00C36400u
+#define FS_9P 0x01021997u
+#define FS_AFS 0x5346414Fu
+#define FS_CODA 0x73757245u
+#define FS_GFS2 0x01161970u
+#define FS_LUSTRE 0x0BD00BD0u
+#define FS_OCFS2 0x7461636Fu
+#define FS_FUSE 0x65735546u
+#define FS_ZFS 0x2FC12FC1u
+#define FS_BCACHEFS 0xCA451A4Eu
+#define FS_RAMFS 0x858458F6u
+
+static int result_or_errno(int result) { return result < 0 ? -errno : result; }
+
+/* ---- fork guard: the list of held locks and the owner word ---- */
+
+struct held_lock {
+  int file;
+  struct held_lock *next;
+};
+
+static struct {
+  pthread_mutex_t mutex;
+  pthread_once_t once;
+  struct held_lock *locks;
+  _Atomic uint32_t *owner; /* a page that the kernel wipes in a child */
+  uint32_t generation;
+  int install_error;
+} guard = {.mutex = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
+
+static void guard_before_fork(void) { pthread_mutex_lock(&guard.mutex); }
+static void guard_in_parent(void) { pthread_mutex_unlock(&guard.mutex); }
+
+static void guard_in_child(void) {
+  for (struct held_lock *l = guard.locks; l; l = l->next)
+    if (l->file >= 0) {
+      close(l->file);
+      l->file = -1; /* the number may be reused by the child */
+    }
+  if (guard.owner) atomic_store(guard.owner, 0);
+  pthread_mutex_unlock(&guard.mutex);
+}
+
+static void guard_install(void) {
+  void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) {
+    guard.install_error = ENOMEM;
+    return;
+  }
+#ifdef MADV_WIPEONFORK
+  /* Also catches a child made without atfork handlers. Where the kernel does
+   * not know it the handler below does the same. */
+  (void)madvise(page, 4096, MADV_WIPEONFORK);
+#endif
+  guard.owner = page;
+  guard.install_error =
+      pthread_atfork(guard_before_fork, guard_in_parent, guard_in_child);
+}
+
+static const _Atomic uint32_t *posix_owner_word(io_env *io) {
+  (void)io;
+  pthread_once(&guard.once, guard_install);
+  if (guard.install_error) return NULL;
+  pthread_mutex_lock(&guard.mutex);
+  /* In a child the word is 0 and takes a new value, so that handles made
+   * before the fork never match again. */
+  if (atomic_load(guard.owner) == 0)
+    atomic_store(guard.owner, ++guard.generation);
+  pthread_mutex_unlock(&guard.mutex);
+  return guard.owner;
+}
+
+/* ---- directories ---- */
+
+static int above_stderr(int fd) {
+  if (fd < 0) return -errno;
+  if (fd > STDERR_FILENO) return fd;
+  int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  int error = errno;
+  close(fd);
+  return higher < 0 ? -error : higher;
+}
+
+static int posix_dir_make(io_env *io, const char *path, uint32_t mode) {
+  (void)io;
+  return result_or_errno(mkdir(path, (mode_t)mode));
+}
+
+static int posix_dir_open(io_env *io, const char *path) {
+  (void)io;
+  return above_stderr(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+static int sync_retrying(int fd, bool data_only) {
+  int result;
+  do {
+    result = data_only ? fdatasync(fd) : fsync(fd);
+  } while (result < 0 && errno == EINTR);
+  return result_or_errno(result);
+}
+
+static int posix_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
+  (void)io;
+  (void)why;
+  return sync_retrying(dir, false);
+}
+
+static int posix_dir_sync_parent(io_env *io, const char *path,
+                                 enum io_sync_reason why) {
+  (void)why;
+  int dir = posix_dir_open(io, path);
+  if (dir < 0) return dir;
+  int parent = above_stderr(openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  close(dir);
+  if (parent < 0) return parent;
+  int result = sync_retrying(parent, false);
+  close(parent);
+  return result;
+}
+
+static int posix_dir_list(io_env *io, int dir,
+                          int (*each)(void *, const char *), void *context) {
+  (void)io;
+  int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  DIR *stream = fdopendir(fd);
+  if (!stream) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  int result = 0;
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir(stream);
+    if (!entry) {
+      result = -errno;
+      break;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+      continue;
+    result = each(context, entry->d_name);
+    if (result) break;
+  }
+  closedir(stream);
+  return result;
+}
+
+static int posix_dir_fs(io_env *io, int dir, struct io_fs *fs) {
+  (void)io;
+  struct statfs s;
+  if (fstatfs(dir, &s) < 0) return -errno;
+  *fs = (struct io_fs){false, false, false, false, false};
+  switch ((uint32_t)s.f_type) {
+    case NFS_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case FS_CIFS:
+    case FS_SMB2:
+    case FS_CEPH:
+    case FS_9P:
+    case FS_AFS:
+    case FS_CODA:
+    case FS_GFS2:
+    case FS_LUSTRE:
+    case FS_OCFS2: fs->network = true; break;
+    case BTRFS_SUPER_MAGIC:
+    case FS_ZFS:
+    case FS_BCACHEFS: fs->copy_on_write = true; break;
+    case OVERLAYFS_SUPER_MAGIC: fs->overlay = true; break;
+    case TMPFS_MAGIC:
+    case FS_RAMFS: fs->memory = true; break;
+    case FS_FUSE: fs->fuse = true; break;
+    default: break;
+  }
+  return 0;
+}
+
+/* ---- files ---- */
+
+static int posix_file_open(io_env *io, int dir, const char *name, int flags,
+                           uint32_t mode) {
+  (void)io;
+  int how = O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK;
+  how |= flags & IO_WRITE ? O_RDWR : O_RDONLY;
+  if (flags & IO_CREATE) how |= O_CREAT | O_EXCL;
+  int fd = above_stderr(openat(dir, name, how, (mode_t)mode));
+  if (fd < 0) return fd;
+  struct stat s; /* a pipe or device under a log's name is not ours to read */
+  if (fstat(fd, &s) < 0 || !S_ISREG(s.st_mode)) {
+    close(fd);
+    return -EISDIR;
+  }
+  return fd;
+}
+
+static int posix_close(io_env *io, int handle) {
+  (void)io;
+  return result_or_errno(close(handle));
+}
+
+static int posix_file_size(io_env *io, int file, uint64_t *bytes) {
+  (void)io;
+  struct stat s;
+  if (fstat(file, &s) < 0) return -errno;
+  *bytes = (uint64_t)s.st_size;
+  return 0;
+}
+
+static int posix_file_write(io_env *io, int file, const void *bytes,
+                            size_t size, uint64_t position) {
+  (void)io;
+  const uint8_t *from = bytes;
+  while (size > 0) {
+    ssize_t n = pwrite(file, from, size, (off_t)position);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    if (n == 0) return -EIO;
+    from += n;
+    size -= (size_t)n;
+    position += (uint64_t)n;
+  }
+  return 0;
+}
+
+/* Where fallocate does not exist. In 4 KiB writes: after large ones the kernel
+ * writes a whole large folio for each small store (pitfall 5). */
+static int fill_with_zeros(io_env *io, int file, uint64_t bytes) {
+  static const uint8_t zeros[4096];
+  for (uint64_t at = 0; at < bytes; at += sizeof zeros) {
+    size_t n = (size_t)min_u64(sizeof zeros, bytes - at);
+    int result = posix_file_write(io, file, zeros, n, at);
+    if (result) return result;
+  }
+  return 0;
+}
+
+static int posix_file_allocate(io_env *io, int file, uint64_t bytes) {
+  struct rlimit limit; /* beyond it there would be a SIGXFSZ */
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < bytes)
+    return -EFBIG;
+  int result;
+  do {
+    result = fallocate(file, 0, 0, (off_t)bytes);
+  } while (result < 0 && errno == EINTR);
+  if (result == 0) return 0;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return -errno;
+  return fill_with_zeros(io, file, bytes);
+}
+
+static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
+                               uint64_t position) {
+  (void)io;
+  uint8_t *to = buffer;
+  size_t done = 0;
+  while (done < size) {
+    ssize_t n = pread(file, to + done, size - done, (off_t)(position + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    if (n == 0) break;
+    done += (size_t)n;
+  }
+  return (int64_t)done;
+}
+
+static int posix_file_sync(io_env *io, int file, enum io_sync_reason why) {
+  (void)io;
+  (void)why;
+  return sync_retrying(file, true);
+}
+
+static int posix_file_data(io_env *io, int file, uint64_t *position,
+                           uint64_t *end) {
+  uint64_t size;
+  int result = posix_file_size(io, file, &size);
+  if (result) return result;
+  off_t data = lseek(file, (off_t)*position, SEEK_DATA);
+  if (data < 0 && errno == ENXIO) return -ENXIO;
+  if (data < 0) {
+    *end = size;
+    return *position < size ? 0 : -ENXIO;
+  }
+  off_t hole = lseek(file, data, SEEK_HOLE);
+  *position = (uint64_t)data;
+  *end = hole < 0 ? size : (uint64_t)hole;
+  return 0;
+}
+
+static int posix_rename(io_env *io, int dir, const char *from, const char *to) {
+  (void)io;
+  return result_or_errno(renameat(dir, from, dir, to));
+}
+
+static int posix_unlink(io_env *io, int dir, const char *name) {
+  (void)io;
+  return result_or_errno(unlinkat(dir, name, 0));
+}
+
+static int posix_lock(io_env *io, int file) {
+  if (!posix_owner_word(io)) return -ENOMEM;
+  struct held_lock *held = malloc(sizeof *held);
+  if (!held) return -ENOMEM;
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  pthread_mutex_lock(&guard.mutex);
+  int result = result_or_errno(fcntl(file, F_OFD_SETLK, &whole));
+  if (result == 0) {
+    *held = (struct held_lock){file, guard.locks};
+    guard.locks = held;
+  }
+  pthread_mutex_unlock(&guard.mutex);
+  if (result) free(held);
+  return result == -EACCES ? -EAGAIN : result;
+}
+
+static int posix_unlock(io_env *io, int file) {
+  (void)io;
+  pthread_mutex_lock(&guard.mutex);
+  struct held_lock **at = &guard.locks;
+  while (*at && (*at)->file != file) at = &(*at)->next;
+  struct held_lock *held = *at;
+  if (held) *at = held->next;
+  struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+  int result = held ? result_or_errno(fcntl(file, F_OFD_SETLK, &whole)) : 0;
+  pthread_mutex_unlock(&guard.mutex);
+  free(held);
+  return result;
+}
+
+static int posix_locked(io_env *io, int file) {
+  (void)io;
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fcntl(file, F_OFD_GETLK, &whole) < 0) return -errno;
+  return whole.l_type != F_UNLCK;
+}
+
+/* ---- mappings ---- */
+
+static int posix_map(io_env *io, int file, uint64_t bytes, bool writable,
+                     void **address) {
+  (void)io;
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void *at = mmap(NULL, bytes, protection, MAP_SHARED, file, 0);
+  if (at == MAP_FAILED) return -errno;
+  *address = at;
+  return 0;
+}
+
+static int posix_unmap(io_env *io, void *address, uint64_t bytes) {
+  (void)io;
+  return result_or_errno(munmap(address, bytes));
+}
+
+static int posix_map_read_only(io_env *io, void *address, uint64_t bytes) {
+  (void)io;
+  return result_or_errno(mprotect(address, bytes, PROT_READ));
+}
+
+static int posix_populate(io_env *io, void *address, uint64_t bytes,
+                          bool for_writing) {
+  (void)io;
+  int advice = for_writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  return result_or_errno(madvise(address, bytes, advice));
+}
+
+/* ---- clocks, random numbers, memory ---- */
+
+static uint64_t clock_ns(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t posix_now(io_env *io) {
+  (void)io;
+  return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t posix_now_coarse(io_env *io) {
+  (void)io;
+  return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+static int64_t posix_wall_ms(io_env *io) {
+  (void)io;
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME_COARSE, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+static void posix_boot_id(io_env *io, uint8_t id[16]) {
+  char text[40] = {0};
+  memset(id, 0, 16);
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  int64_t n = posix_file_read(io, fd, text, sizeof text - 1, 0);
+  close(fd);
+  int nibble = 0;
+  for (int64_t i = 0; i < n && nibble < 32; i++) {
+    int digit = hex_digit(text[i]);
+    if (digit < 0) continue;
+    id[nibble / 2] = (uint8_t)(id[nibble / 2] << 4 | digit);
+    nibble++;
+  }
+}
+
+static int posix_random(io_env *io, void *bytes, size_t size) {
+  (void)io;
+  uint8_t *to = bytes;
+  while (size > 0) {
+    ssize_t n = getrandom(to, size, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    to += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+static void *posix_alloc(io_env *io, size_t bytes) {
+  (void)io;
+  void *memory = NULL;
+  if (posix_memalign(&memory, CACHE_LINE, bytes)) return NULL;
+  return memset(memory, 0, bytes);
+}
+
+static void posix_free(io_env *io, void *memory) {
+  (void)io;
+  free(memory);
+}
+
+/* ---- waiting, threads ---- */
+
+static int posix_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
+                      uint64_t deadline) {
+  (void)io;
+  struct timespec t = {.tv_sec = (time_t)(deadline / 1000000000u),
+                       .tv_nsec = (long)(deadline % 1000000000u)};
+  long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                        deadline == NONE ? NULL : &t, NULL,
+                        FUTEX_BITSET_MATCH_ANY);
+  return result < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+static void posix_wake(io_env *io, _Atomic uint32_t *word, int count) {
+  (void)io;
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static bool posix_fence_all(io_env *io) {
+  (void)io;
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
+    return true;
+  /* Once a process must say that it will use it. */
+  if (errno != EPERM ||
+      syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))
+    return false;
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+struct posix_thread {
+  pthread_t id;
+  void (*body)(void *);
+  void *context;
+};
+
+static void *thread_main(void *argument) {
+  struct posix_thread *t = argument;
+  t->body(t->context);
+  return NULL;
+}
+
+static int posix_thread_start(io_env *io, void (*body)(void *), void *context,
+                              void **thread) {
+  (void)io;
+  struct posix_thread *t = malloc(sizeof *t);
+  if (!t) return -ENOMEM;
+  t->body = body;
+  t->context = context;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&t->id, NULL, thread_main, t);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error) {
+    free(t);
+    return -error;
+  }
+  *thread = t;
+  return 0;
+}
+
+static void posix_thread_join(io_env *io, void *thread) {
+  (void)io;
+  struct posix_thread *t = thread;
+  pthread_join(t->id, NULL);
+  free(t);
+}
+
+io_env *io_posix(void) {
+  static const struct duralog_environment environment = {
+      .dir_make = posix_dir_make,
+      .dir_open = posix_dir_open,
+      .dir_sync_parent = posix_dir_sync_parent,
+      .dir_sync = posix_dir_sync,
+      .dir_list = posix_dir_list,
+      .dir_fs = posix_dir_fs,
+      .file_open = posix_file_open,
+      .close = posix_close,
+      .file_size = posix_file_size,
+      .file_allocate = posix_file_allocate,
+      .file_read = posix_file_read,
+      .file_write = posix_file_write,
+      .file_sync = posix_file_sync,
+      .file_data = posix_file_data,
+      .rename = posix_rename,
+      .unlink = posix_unlink,
+      .lock = posix_lock,
+      .unlock = posix_unlock,
+      .locked = posix_locked,
+      .map = posix_map,
+      .unmap = posix_unmap,
+      .map_read_only = posix_map_read_only,
+      .populate = posix_populate,
+      .now = posix_now,
+      .now_coarse = posix_now_coarse,
+      .wall_ms = posix_wall_ms,
+      .boot_id = posix_boot_id,
+      .random = posix_random,
+      .alloc = posix_alloc,
+      .free = posix_free,
+      .wait = posix_wait,
+      .wake = posix_wake,
+      .fence_all = posix_fence_all,
+      .thread_start = posix_thread_start,
+      .thread_join = posix_thread_join,
+      .owner_word = posix_owner_word,
+  };
+  return &environment;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What all parts of an open log share: failures, diagnostics, wake-ups.
+ */
+#include "log.h"
+
+#include <errno.h>
+#include <limits.h>
+
+duralog_error error_from_os(int os_error) {
+  switch (os_error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return DURALOG_E_FULL;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EAGAIN: return DURALOG_E_RESOURCES;
+    case ENOENT: return DURALOG_E_NOT_FOUND;
+    case EACCES:
+    case EPERM: return DURALOG_E_PERMISSION;
+    case EROFS: return DURALOG_E_READ_ONLY;
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP: return DURALOG_E_FOREIGN;
+    default: return DURALOG_E_IO;
+  }
+}
+
+static void copy_text(char *to, size_t room, const char *from) {
+  size_t length = from ? strlen(from) : 0;
+  if (length >= room) { /* the end of a path says more than its beginning */
+    from += length - (room - 1);
+    length = room - 1;
+  }
+  if (length) memcpy(to, from, length);
+  to[length] = 0;
+}
+
+void diagnostic_fill(duralog_diagnostic *d, duralog_error error, int os_error,
+                     uint64_t position, const char *path, const char *text) {
+  if (!d || d->struct_size < sizeof *d) return;
+  d->error = error;
+  d->os_error = os_error;
+  d->position = position;
+  copy_text(d->path, sizeof d->path, path);
+  copy_text(d->text, sizeof d->text, text);
+}
+
+duralog_error log_fail(struct duralog *log, duralog_error error, int os_error,
+                       uint64_t position, const char *name, const char *text) {
+  mutex_lock(log->io, &log->diagnostic_lock);
+  diagnostic_fill(&log->diagnostic, error, os_error, position, name, text);
+  mutex_unlock(log->io, &log->diagnostic_lock);
+  return error;
+}
+
+duralog_error log_fail_segment(struct duralog *log, uint64_t number,
+                               const struct segment_failure *why) {
+  char name[NAME_BYTES];
+  segment_name(name, number);
+  if (why->sync_failed) return log_poison(log, why->os_error, name, why->text);
+  duralog_error error = why->newer      ? DURALOG_E_NEWER
+                        : why->os_error ? error_from_os(why->os_error)
+                                        : DURALOG_E_CORRUPT;
+  return log_fail(log, error, why->os_error, why->position, name, why->text);
+}
+
+void log_wake_readers(struct duralog *log) {
+  atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_READERS);
+  atomic_fetch_add(&log->end_word, 1);
+  log->io->wake(log->io, &log->end_word, INT_MAX);
+}
+
+void log_wake_durable(struct duralog *log) {
+  if (atomic_load(&log->durable_sleepers) == 0) return;
+  atomic_fetch_add(&log->durable_word, 1);
+  log->io->wake(log->io, &log->durable_word, INT_MAX);
+}
+
+void log_kick(struct duralog *log) {
+  if (!log->thread) return;
+  atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_BACKGROUND);
+  atomic_fetch_add(&log->thread_word, 1);
+  log->io->wake(log->io, &log->thread_word, 1);
+}
+
+duralog_error log_poison(struct duralog *log, int os_error, const char *name,
+                         const char *text) {
+  bool first = !atomic_exchange(&log->poisoned, true);
+  atomic_fetch_or(&log->append_block, BLOCK_POISON);
+  if (first)
+    log_fail(log, DURALOG_E_POISONED, os_error, NONE, name, text);
+  for (int i = 0; i < 2; i++) {
+    atomic_fetch_add(&log->lead.word[i], 1);
+    log->io->wake(log->io, &log->lead.word[i], INT_MAX);
+  }
+  atomic_fetch_add(&log->durable_word, 1);
+  log->io->wake(log->io, &log->durable_word, INT_MAX);
+  log_wake_readers(log);
+  return DURALOG_E_POISONED;
+}
+
+uint64_t log_deadline(io_env *io, int64_t timeout_ms) {
+  if (timeout_ms < 0 || (uint64_t)timeout_ms > UINT64_MAX / 2 / NS_PER_MS)
+    return NONE;
+  return io->now(io) + (uint64_t)timeout_ms * NS_PER_MS;
+}
+
+/* ---- public: errors, diagnostics, watermarks ---- */
+
+const char *duralog_error_name(duralog_error error) {
+  switch (error) {
+#define NAME_CASE(name, value, text) \
+  case DURALOG_##name: return "DURALOG_" #name;
+    DURALOG_ERRORS(NAME_CASE)
+#undef NAME_CASE
+  }
+  return "unknown";
+}
+
+const char *duralog_error_text(duralog_error error) {
+  switch (error) {
+#define TEXT_CASE(name, value, text) \
+  case DURALOG_##name: return text;
+    DURALOG_ERRORS(TEXT_CASE)
+#undef TEXT_CASE
+  }
+  return "unknown";
+}
+
+#define VERSION_TEXT_(a, b, c) #a "." #b "." #c
+#define VERSION_TEXT(a, b, c) VERSION_TEXT_(a, b, c)
+
+const char *duralog_version(void) {
+  return VERSION_TEXT(DURALOG_VERSION_MAJOR, DURALOG_VERSION_MINOR,
+                      DURALOG_VERSION_PATCH);
+}
+
+duralog_error duralog_diagnose(const duralog *log, duralog_diagnostic *out) {
+  if (!log) return DURALOG_E_CLOSED;
+  if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
+  /* In a forked child a thread that is gone may hold the lock. */
+  if (log_check(log) != DURALOG_OK) return DURALOG_E_FORKED;
+  struct duralog *mutable_log = (struct duralog *)(uintptr_t)log;
+  mutex_lock(log->io, &mutable_log->diagnostic_lock);
+  *out = log->diagnostic;
+  mutex_unlock(log->io, &mutable_log->diagnostic_lock);
+  return DURALOG_OK;
+}
+
+duralog_error duralog_get_watermarks(const duralog *log,
+                                     duralog_watermarks *out) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
+  struct policy_state s;
+  policy_state_of(log, &s);
+  s.now_ns = log->io->now_coarse(log->io);
+  out->start = log->start;
+  out->end = s.end;
+  out->durable = s.durable;
+  out->epoch = atomic_load(&log->epoch);
+  bool unsynced = s.end > s.durable && s.now_ns > s.oldest_ns;
+  out->oldest_unsynced_ms =
+      unsynced ? (s.now_ns - s.oldest_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+  return DURALOG_OK;
+}

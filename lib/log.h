@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The open log, as its parts share it.
+ *
+ * Who writes what:
+ *   under the append lock      struct tail; `end`, `end_bytes`, `active`
+ *   who leads syncs            `durable`, marks, seals, struct sync_lead
+ *   the preparation lock       `next`, beginning an epoch
+ *   the catalog's lock         the table of segments
+ *   the diagnostic's lock      the diagnostic
+ * Locks are taken in the order preparation, sync lead, append, catalog,
+ * diagnostic. Nothing slow is done under the append lock.
+ */
+#ifndef DURALOG_LOG_H
+#define DURALOG_LOG_H
+
+#include "catalog.h"
+#include "policy.h"
+#include "recovery.h"
+
+/* Why appends may not go on as they are. */
+enum block_bit {
+  BLOCK_BEGIN = 1,  /* the first append raises the epoch first */
+  BLOCK_POISON = 2, /* a sync failed */
+  BLOCK_READ_ONLY = 4
+};
+
+/* Who wants to be told of appends. */
+enum attention_bit {
+  ATTENTION_READERS = 1,   /* someone sleeps until `end` moves */
+  ATTENTION_BACKGROUND = 2 /* the thread sleeps without a deadline */
+};
+
+/* Where the next frame goes. */
+struct tail {
+  struct segment *segment;
+  uint8_t *map;
+  uint64_t position;
+  uint64_t limit; /* frames end at or before it: room is kept for a ROLL */
+  uint64_t offset;
+  uint64_t base;
+  int64_t base_time;
+  uint64_t seed;
+  uint64_t bytes;       /* of the log, cumulative */
+  uint64_t tick;        /* coarse clock when `time_ms` was read */
+  int64_t time_ms;      /* for records without a timestamp; never goes back */
+  int64_t time_max_ms;  /* of this segment's records */
+  uint64_t kick_at;     /* position at which the background is wanted */
+  uint64_t epoch;
+  uint32_t last_check;  /* of the last ROLL frame */
+};
+
+/* Group commit: one leads, the others sleep on the word of their sync. */
+struct sync_lead {
+  _Atomic uint32_t busy;
+  _Atomic uint32_t number;   /* of the sync in flight, or of the last one */
+  _Atomic uint64_t covers;   /* offset that the one in flight will make durable */
+  _Atomic uint32_t word[2];  /* by the parity of the sync's number */
+  _Atomic uint32_t sleepers[2];
+  uint64_t first_unsynced; /* segment number */
+  uint64_t mark_sequence;
+  uint64_t mark_bytes, mark_ns; /* when the last mark was made */
+};
+
+struct duralog {
+  io_env *io;
+  const _Atomic uint32_t *owner;
+  uint32_t owner_value;
+
+  /* What never changes while open. */
+  struct log_directory directory;
+  struct policy policy;
+  duralog_level read_level;
+  uint64_t segment_bytes, record_bytes_max;
+  bool read_only, strict, small_device, copying_reads;
+  bool policy_idle, durable_each;
+  uint8_t boot_id[16];
+  uint64_t start;
+  uint64_t epoch_next; /* that the first append raises to */
+
+  /* The append path. */
+  _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
+  bool fence_appends; /* no membarrier here: appenders fence too */
+  struct tail tail;
+  _Alignas(CACHE_LINE) _Atomic uint32_t append_block;
+  _Atomic uint32_t attention;
+  _Atomic uint32_t nap;
+
+  /* The watermarks. */
+  _Alignas(CACHE_LINE) _Atomic uint64_t end;
+  _Atomic uint64_t end_bytes;
+  _Atomic uint64_t active;         /* number of the tail's segment */
+  _Atomic uint64_t unsynced_since; /* set when all was durable before it */
+  _Alignas(CACHE_LINE) _Atomic uint64_t durable;
+  _Atomic uint64_t durable_bytes;
+  _Atomic uint64_t synced_at; /* when the last sync's capture was made */
+  _Atomic uint64_t sync_ns;   /* what it took */
+  _Atomic uint64_t epoch;     /* of the newest record */
+
+  /* Sleepers for `end` and `durable`. */
+  _Atomic uint32_t end_word, durable_word, durable_sleepers;
+
+  _Alignas(CACHE_LINE) struct sync_lead lead;
+
+  /* Accepted by recovery, not known durable: write again before the next
+   * promise. */
+  _Atomic bool settle_pending;
+  uint64_t settle_from;             /* offset */
+  uint64_t settle_segment_first;    /* segments [first, last] */
+  uint64_t settle_segment_last;
+  uint64_t settle_end_position;     /* in the last one */
+
+  _Atomic bool sync_wanted; /* by a waiter with a time limit */
+  _Atomic bool tick_wanted; /* by an append: the tail has come to `kick_at` */
+
+  struct mutex prepare;
+  _Atomic(struct segment *) next; /* prepared, in the catalog */
+  bool clean_mark;                /* stands on the disk */
+  _Atomic uint64_t seal_next;     /* number of the first segment not sealed */
+
+  struct catalog catalog;
+  int lock_file;
+
+  void *thread;
+  _Atomic bool stop_thread;
+  _Atomic uint32_t thread_word;
+
+  _Atomic uint32_t readers; /* open readers and holds */
+
+  _Atomic bool poisoned;
+  struct mutex diagnostic_lock;
+  duralog_diagnostic diagnostic;
+};
+
+/* What a call runs into before it begins; OK if nothing. */
+static inline duralog_error log_check(const struct duralog *log) {
+  if (UNLIKELY(!log)) return DURALOG_E_CLOSED;
+  if (UNLIKELY(atomic_load_explicit(log->owner, memory_order_relaxed) !=
+               log->owner_value))
+    return DURALOG_E_FORKED;
+  return DURALOG_OK;
+}
+
+/* ---- log.c: failures and wake-ups ---- */
+
+duralog_error error_from_os(int os_error); /* positive errno */
+
+void diagnostic_fill(duralog_diagnostic *, duralog_error, int os_error,
+                     uint64_t position, const char *path, const char *text);
+
+/* Note a failure on the log; returns the error. `name` may be NULL. */
+duralog_error log_fail(struct duralog *, duralog_error, int os_error,
+                       uint64_t position, const char *name, const char *text);
+duralog_error log_fail_segment(struct duralog *, uint64_t number,
+                               const struct segment_failure *);
+/* Fail-stop (I14): nothing is promised any more, everyone is woken. */
+duralog_error log_poison(struct duralog *, int os_error, const char *name,
+                         const char *text);
+void log_wake_readers(struct duralog *);
+void log_wake_durable(struct duralog *);
+void log_kick(struct duralog *); /* the background */
+uint64_t log_deadline(io_env *, int64_t timeout_ms);
+
+/* ---- append.c ---- */
+
+void append_lock(struct duralog *);
+bool append_try_lock(struct duralog *);
+void append_unlock(struct duralog *);
+
+/* With the append lock: place the tail in a started segment; write a ROLL and
+ * go on in `next`, in that epoch; write an EPOCH frame. */
+void tail_enter(struct duralog *, struct segment *, const struct walk *);
+void tail_start(struct duralog *, struct segment *, uint64_t epoch);
+void tail_roll(struct duralog *, struct segment *next, uint64_t epoch);
+void tail_epoch(struct duralog *, uint64_t epoch);
+bool tail_fits(const struct duralog *, uint64_t bytes);
+void tail_read_clock(struct duralog *, uint64_t tick);
+
+/* ---- sync.c ---- */
+
+/* The one who may sync; the others sleep. */
+uint32_t sync_lead_take(struct duralog *);
+void sync_lead_give(struct duralog *, uint32_t number);
+
+/* Sync everything visible; the lead is held. */
+duralog_error sync_run(struct duralog *, enum io_sync_reason);
+/* Sync finished segments up to and including this one; the lead is held. */
+duralog_error sync_finished(struct duralog *, uint64_t number);
+duralog_error sync_mark(struct duralog *, bool clean, enum io_sync_reason);
+
+/* Return when the durable watermarks have reached both values, leading a sync
+ * if nobody does. */
+duralog_error sync_until(struct duralog *, uint64_t offset, uint64_t bytes);
+void policy_state_of(const struct duralog *, struct policy_state *);
+
+/* ---- wait.c ---- */
+
+/* Sleep until `end` or `durable` is above the offset. */
+duralog_error wait_visible(struct duralog *, uint64_t offset,
+                           uint64_t deadline);
+duralog_error wait_durable(struct duralog *, uint64_t offset,
+                           uint64_t deadline);
+
+/* ---- background.c ---- */
+
+duralog_error prepare_next(struct duralog *);
+/* The first append: raise the epoch, durably. `need` is that append's size. */
+duralog_error begin_epoch(struct duralog *, uint64_t need);
+duralog_error background_tick(struct duralog *);
+duralog_error background_seal(struct duralog *); /* what is finished */
+uint64_t background_deadline(const struct duralog *);
+void background_main(void *log);
+
+
+#endif

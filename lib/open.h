@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the parts of opening share: directory.c finds out what is there and
+ * makes a log where there is none, open.c recovers it and builds the handle.
+ */
+#ifndef DURALOG_OPEN_H
+#define DURALOG_OPEN_H
+
+#include "log.h"
+
+struct number_list {
+  uint64_t *numbers;
+  size_t count, capacity;
+};
+
+/* What a directory holds. */
+struct listing {
+  struct number_list segments;  /* ascending */
+  struct number_list temporary; /* unfinished segments */
+  bool meta, meta_temporary, lock;
+  bool others; /* names that are not ours */
+};
+
+/* A log being opened. */
+struct opening {
+  const char *path;
+  duralog_options options; /* normalised */
+  struct duralog *log;
+  duralog_report report;
+  duralog_diagnostic *diagnostic; /* the caller's, or NULL */
+  struct listing listing;
+  struct meta meta;
+  bool meta_lost;
+};
+
+duralog_error opening_fail(struct opening *, duralog_error, int os_error,
+                           const char *name, const char *text);
+/* For a failed system call. */
+duralog_error opening_fail_os(struct opening *, int result, const char *name,
+                              const char *text);
+duralog_error opening_fail_segment(struct opening *, uint64_t number,
+                                   const struct segment_failure *);
+
+/* Open or make the directory, look at the file system, list, lock, and read or
+ * make the meta file. */
+duralog_error directory_open(struct opening *);
+duralog_error directory_write_meta(struct opening *);
+/* Remove what no log needs; `keep` numbers and below stay. */
+duralog_error directory_clean(struct opening *, uint64_t keep);
+void listing_free(struct listing *, io_env *);
+
+#endif

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading.
+ *
+ * A reader walks the frames below its watermark, which were complete before
+ * the watermark moved, and verifies each before it gives it out. It pins the
+ * segment it is in; everything it has given out since the last call lies
+ * there, or in its own buffer where reads copy.
+ *
+ * Where a body is damaged only that record is lost, since the header still
+ * frames it. Where a header is damaged nothing more of that segment is served
+ * (what looks like a frame further on might be somebody's payload): the range
+ * reaches to the next segment, whose start block proves its first offset.
+ */
+#include <errno.h>
+
+#include "log.h"
+
+enum { COPY_BYTES = 64 << 10 };
+
+struct duralog_reader {
+  struct duralog *log;
+  duralog_level level;
+  uint64_t offset; /* of the next record */
+  uint64_t limit;  /* the watermark when last looked at */
+
+  struct segment *segment; /* pinned, or NULL */
+  struct walk walk;        /* in it; means something if `placed` */
+  bool placed;             /* the walk stands at or before record `offset` */
+
+  uint64_t given_first, given_end; /* offsets given out by the last call */
+
+  /* Copying reads: bytes [from, from + held) of the segment, good for records
+   * below `good_below`, the watermark when they were read. */
+  uint8_t *buffer;
+  uint64_t capacity, from, held, good_below;
+  bool keep_buffer; /* records in it were given out in this very call */
+  duralog_error source_error;
+
+  bool damaged;
+  duralog_damage damage;
+  duralog_diagnostic diagnostic;
+};
+
+struct duralog_held {
+  struct duralog *log;
+  struct segment *segment; /* pinned; NULL where the bytes follow */
+  uint8_t bytes[];
+};
+
+static duralog_error reader_check(const struct duralog_reader *r) {
+  return r ? log_check(r->log) : DURALOG_E_CLOSED;
+}
+
+static uint64_t watermark(const struct duralog_reader *r) {
+  return r->level == DURALOG_LEVEL_DURABLE
+             ? atomic_load_explicit(&r->log->durable, memory_order_acquire)
+             : atomic_load_explicit(&r->log->end, memory_order_acquire);
+}
+
+/* ---- failures ---- */
+
+static duralog_error reader_fail(struct duralog_reader *r, duralog_error error,
+                                 int os_error, uint64_t segment,
+                                 uint64_t position, const char *text) {
+  char name[NAME_BYTES];
+  segment_name(name, segment);
+  r->diagnostic.struct_size = sizeof r->diagnostic;
+  diagnostic_fill(&r->diagnostic, error, os_error, position, name, text);
+  log_fail(r->log, error, os_error, position, name, text);
+  r->placed = false;
+  return error;
+}
+
+static duralog_error damaged(struct duralog_reader *r, uint64_t from,
+                             uint64_t to, uint64_t segment, uint64_t position,
+                             const char *text) {
+  r->damaged = true;
+  r->damage = (duralog_damage){
+      .from = from, .to = to, .segment = segment, .position = position};
+  return reader_fail(r, DURALOG_E_CORRUPT, 0, segment, position, text);
+}
+
+/* Nothing more of this segment can be served: where does the next one begin? */
+static duralog_error damaged_to_next(struct duralog_reader *r, uint64_t from,
+                                     uint64_t segment, uint64_t position,
+                                     const char *text) {
+  struct duralog *log = r->log;
+  struct segment *next;
+  uint64_t to = atomic_load(&log->end);
+  uint64_t number = segment;
+  while (catalog_next(&log->catalog, &log->directory, number, &next) ==
+         CATALOG_OK) {
+    uint64_t base = next->start.offset;
+    number = next->number;
+    catalog_unpin(&log->catalog, &log->directory, next);
+    if (base <= from) continue; /* it does not help */
+    to = min_u64(to, base);
+    break;
+  }
+  return damaged(r, from, to, segment, position, text);
+}
+
+static duralog_error pin_failed(struct duralog_reader *r,
+                                enum catalog_result result, uint64_t number,
+                                const struct segment_failure *why) {
+  switch (result) {
+    case CATALOG_NEWER:
+      return reader_fail(r, DURALOG_E_NEWER, 0, number, why->position,
+                         why->text);
+    case CATALOG_FAILED:
+      return reader_fail(r, error_from_os(why->os_error), why->os_error, number,
+                         why->position, why->text);
+    case CATALOG_DAMAGED:
+      return damaged_to_next(r, r->offset, number, 0, why->text);
+    default:
+      return damaged_to_next(r, r->offset, number, 0,
+                             "a segment file is missing");
+  }
+}
+
+/* ---- bytes ---- */
+
+static bool buffer_grow(struct duralog_reader *r, uint64_t size) {
+  io_env *io = r->log->io;
+  uint64_t capacity = align_up(max_u64(size, COPY_BYTES), 4096);
+  uint8_t *larger = io->alloc(io, capacity);
+  if (!larger) {
+    r->source_error = DURALOG_E_RESOURCES;
+    return false;
+  }
+  if (r->buffer) io->free(io, r->buffer);
+  r->buffer = larger;
+  r->capacity = capacity;
+  r->held = 0;
+  return true;
+}
+
+static bool buffer_fill(struct duralog_reader *r, uint64_t position,
+                        uint64_t size) {
+  io_env *io = r->log->io;
+  if (r->capacity < size && !buffer_grow(r, size)) return false;
+  uint64_t limit = watermark(r); /* before the bytes: these are complete */
+  uint64_t wanted = min_u64(r->capacity, r->segment->bytes - position);
+  int64_t n = io->file_read(io, r->segment->file, r->buffer, (size_t)wanted,
+                            position);
+  r->from = position;
+  r->held = n > 0 ? (uint64_t)n : 0;
+  r->good_below = limit;
+  if (n < 0) r->source_error = error_from_os((int)-n);
+  if (n >= 0 && r->held < size) r->source_error = DURALOG_E_CORRUPT;
+  return r->held >= size;
+}
+
+static const uint8_t *reader_bytes(void *context, uint64_t position,
+                                   uint64_t size) {
+  struct duralog_reader *r = context;
+  r->source_error = DURALOG_OK;
+  if (position + size > r->segment->bytes) {
+    r->source_error = DURALOG_E_CORRUPT;
+    return NULL;
+  }
+  if (LIKELY(!r->log->copying_reads)) return r->segment->map + position;
+  bool there = position >= r->from && position + size <= r->from + r->held;
+  if (there && (!r->placed || r->walk.offset < r->good_below))
+    return r->buffer + (position - r->from);
+  if (r->keep_buffer) return NULL; /* it ends the call, not an error */
+  if (!buffer_fill(r, position, size)) return NULL;
+  return r->buffer;
+}
+
+static duralog_error source_failed(struct duralog_reader *r,
+                                   uint64_t position) {
+  if (r->source_error == DURALOG_E_CORRUPT)
+    return damaged_to_next(r, r->walk.offset, r->walk.segment, position,
+                           "a segment file is shorter than it was");
+  return reader_fail(r, r->source_error, 0, r->walk.segment, position,
+                     "cannot read a segment");
+}
+
+/* ---- the place ---- */
+
+static void leave_segment(struct duralog_reader *r) {
+  if (r->segment)
+    catalog_unpin(&r->log->catalog, &r->log->directory, r->segment);
+  r->segment = NULL;
+  r->placed = false;
+  r->held = 0;
+}
+
+static void enter_segment(struct duralog_reader *r, struct segment *s) {
+  r->segment = s;
+  r->held = 0;
+  walk_begin(&r->walk, r->log->directory.uuid, s->number, s->bytes, &s->start);
+}
+
+/* Whether the pinned segment is known to hold the offset. */
+static bool is_here(const struct duralog_reader *r, uint64_t offset) {
+  return r->segment && r->walk.segment == r->segment->number &&
+         offset >= r->segment->start.offset && offset < r->walk.offset;
+}
+
+/* Put the walk at record `offset`. */
+static duralog_error place(struct duralog_reader *r) {
+  struct duralog *log = r->log;
+  if (!is_here(r, r->offset)) {
+    struct segment *s;
+    struct segment_failure why;
+    leave_segment(r);
+    enum catalog_result result =
+        catalog_find(&log->catalog, &log->directory, r->offset, &s, &why);
+    if (result == CATALOG_ABSENT)
+      return damaged_to_next(r, r->offset, META_NUMBER, 0,
+                             "no segment begins at or before the offset");
+    if (result != CATALOG_OK) return pin_failed(r, result, META_NUMBER, &why);
+    enter_segment(r, s);
+  } else {
+    enter_segment(r, r->segment);
+  }
+  struct frame_source source = {reader_bytes, r};
+  struct walk w = r->walk;
+  r->placed = false;
+  enum index_result found =
+      index_find(&r->segment->index, log->io, log->directory.uuid, &source, &w,
+                 r->offset);
+  r->walk = w;
+  switch (found) {
+    case INDEX_FOUND: r->placed = true; return DURALOG_OK;
+    case INDEX_NO_MEMORY:
+      return reader_fail(r, DURALOG_E_RESOURCES, ENOMEM, w.segment, w.position,
+                         "no memory for an index");
+    case INDEX_NEWER:
+      return reader_fail(r, DURALOG_E_NEWER, 0, w.segment, w.position,
+                         "a frame of a newer release");
+    case INDEX_SOURCE: return source_failed(r, w.position);
+    case INDEX_INVALID: break;
+  }
+  return damaged_to_next(r, w.offset, w.segment, w.position,
+                         "a frame header is damaged");
+}
+
+/* Behind a ROLL frame with this check. */
+static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
+  struct duralog *log = r->log;
+  struct segment *s;
+  struct segment_failure why = {.text = ""};
+  uint64_t number = r->walk.segment + 1, offset = r->walk.offset;
+  enum catalog_result result =
+      catalog_pin(&log->catalog, &log->directory, number, &s, &why);
+  if (result != CATALOG_OK) return pin_failed(r, result, number, &why);
+  bool follows = atomic_load(&s->started) && s->start.offset == offset &&
+                 s->start.previous_check == check;
+  if (!follows) {
+    catalog_unpin(&log->catalog, &log->directory, s);
+    return damaged_to_next(r, offset, number - 1, r->walk.position,
+                           "the next segment does not follow this one");
+  }
+  leave_segment(r);
+  enter_segment(r, s);
+  r->placed = true;
+  return DURALOG_OK;
+}
+
+/* ---- records ---- */
+
+static void fill_record(const struct duralog_reader *r, const struct frame *f,
+                        const uint8_t *body, duralog_record *out) {
+  struct frame_body parts = {0};
+  if (UNLIKELY(f->flags & (FRAME_TIME | FRAME_KEY)))
+    frame_parse_body(f, body, &parts); /* cannot fail: the body was verified */
+  out->offset = r->walk.offset;
+  out->epoch = r->walk.epoch;
+  out->timestamp_ms = walk_time(&r->walk, f, &parts);
+  out->data = body + parts.blocks_bytes;
+  out->size = f->body_bytes - parts.blocks_bytes;
+  out->key = parts.has_key ? body + parts.key_at : NULL;
+  out->key_size = parts.key_bytes;
+  out->batch_last = f->flags & FRAME_MORE ? NONE : r->walk.offset;
+}
+
+enum taken { TAKEN, NOT_TAKEN /* the buffer or segment ends here */, FAILED };
+
+/* The record at the walk's place, over whatever internal frames are there. */
+static enum taken take(struct duralog_reader *r, duralog_record *out,
+                       duralog_error *error) {
+  for (;;) {
+    const uint64_t position = r->walk.position;
+    struct frame f;
+    const uint8_t *at = NULL;
+    enum walk_result result = WALK_INVALID;
+    if (walk_has_room(&r->walk)) {
+      at = reader_bytes(r, position, FRAME_HEADER_BYTES);
+      if (!at) break;
+      result = walk_header(&r->walk, at, &f);
+    }
+    if (UNLIKELY(result != WALK_OK)) {
+      *error = result == WALK_NEWER
+                   ? reader_fail(r, DURALOG_E_NEWER, 0, r->walk.segment,
+                                 position, "a frame of a newer release")
+                   : damaged_to_next(r, r->walk.offset, r->walk.segment,
+                                     position, "a frame header is damaged");
+      return FAILED;
+    }
+    if (UNLIKELY(frame_type(&f) == FRAME_ROLL)) {
+      if (r->keep_buffer) return NOT_TAKEN;
+      *error = next_segment(r, f.check);
+      if (*error) return FAILED;
+      continue;
+    }
+    if (UNLIKELY(r->log->copying_reads)) {
+      at = reader_bytes(r, position, FRAME_HEADER_BYTES + (uint64_t)f.body_bytes);
+      if (!at) break;
+    }
+    const uint8_t *body = at + FRAME_HEADER_BYTES;
+    bool valid = frame_body_valid(&f, body);
+    bool is_record = frame_type(&f) == FRAME_RECORD;
+    if (LIKELY(valid && is_record)) fill_record(r, &f, body, out);
+    if (UNLIKELY(!valid && is_record)) {
+      *error = damaged(r, r->walk.offset, r->walk.offset + 1, r->walk.segment,
+                       position, "a record's data is damaged");
+      return FAILED;
+    }
+    if (UNLIKELY(!valid ||
+                 !walk_accept(&r->walk, r->log->directory.uuid, &f, body))) {
+      *error = damaged_to_next(r, r->walk.offset, r->walk.segment, position,
+                               "an internal frame is damaged");
+      return FAILED;
+    }
+    if (LIKELY(is_record)) return TAKEN;
+  }
+  if (r->source_error == DURALOG_OK) return NOT_TAKEN;
+  *error = source_failed(r, r->walk.position);
+  return FAILED;
+}
+
+/* Ready to take the record at the position, or why not. */
+static duralog_error ready(struct duralog_reader *r) {
+  r->given_first = r->given_end = r->offset;
+  r->keep_buffer = false;
+  if (r->offset >= r->limit) {
+    r->limit = watermark(r);
+    if (r->offset >= r->limit) return DURALOG_E_AT_END;
+  }
+  return LIKELY(r->placed) ? DURALOG_OK : place(r);
+}
+
+duralog_error duralog_read_next(duralog_reader *r, duralog_record *record) {
+  duralog_error error = reader_check(r);
+  if (UNLIKELY(error != 0)) return error;
+  if (UNLIKELY(!record)) return DURALOG_E_ARGUMENT;
+  error = ready(r);
+  if (UNLIKELY(error != 0)) return error;
+  duralog_record out;
+  if (UNLIKELY(take(r, &out, &error) != TAKEN)) return error;
+  *record = out;
+  r->offset = r->given_end = out.offset + 1;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
+                              duralog_record *record) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  if (!record) return DURALOG_E_ARGUMENT;
+  if (offset >= r->limit) r->limit = watermark(r);
+  if (offset < r->log->start || offset >= r->limit) return DURALOG_E_RANGE;
+  uint64_t before = r->offset;
+  if (offset != before) r->placed = false;
+  r->offset = offset;
+  error = duralog_read_next(r, record);
+  if (error) {
+    r->offset = before;
+    r->placed = false;
+  }
+  return error;
+}
+
+duralog_error duralog_read_previous(duralog_reader *r, duralog_record *record) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  if (!record) return DURALOG_E_ARGUMENT;
+  if (r->offset <= r->log->start) {
+    r->given_first = r->given_end = r->offset;
+    return DURALOG_E_AT_END;
+  }
+  uint64_t offset = r->offset - 1;
+  error = duralog_read_at(r, offset, record);
+  if (error) return error;
+  r->offset = offset;
+  r->placed = false;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_read_many(duralog_reader *r, duralog_record *records,
+                                size_t max, size_t max_bytes, size_t *count) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  if (!records || !count || max == 0) return DURALOG_E_ARGUMENT;
+  error = ready(r);
+  if (error) return error;
+  size_t n = 0, bytes = 0;
+  while (n < max && r->offset < r->limit) {
+    duralog_record out;
+    enum taken taken = take(r, &out, &error);
+    if (taken != TAKEN) break; /* what was given comes first, then the error */
+    records[n++] = out;
+    r->offset = r->given_end = out.offset + 1;
+    r->keep_buffer = true;
+    bytes += out.size + out.key_size;
+    if (max_bytes && bytes >= max_bytes) break;
+  }
+  r->keep_buffer = false;
+  if (n == 0) return error;
+  *count = n;
+  return DURALOG_OK;
+}
+
+/* ---- position ---- */
+
+duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
+                           uint64_t offset) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  r->limit = watermark(r);
+  switch (whence) {
+    case DURALOG_SEEK_OFFSET: break;
+    case DURALOG_SEEK_START: offset = r->log->start; break;
+    case DURALOG_SEEK_END: offset = r->limit; break;
+    default: return DURALOG_E_ARGUMENT;
+  }
+  if (offset < r->log->start || offset > r->limit) return DURALOG_E_RANGE;
+  if (offset != r->offset) r->placed = false;
+  r->offset = offset;
+  r->given_first = r->given_end = offset;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
+  if (!r) return DURALOG_E_CLOSED;
+  if (!offset) return DURALOG_E_ARGUMENT;
+  *offset = r->offset;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  if (watermark(r) > r->offset) return DURALOG_OK;
+  if (r->log->read_only) return DURALOG_E_READ_ONLY;
+  uint64_t deadline = log_deadline(r->log->io, timeout_ms);
+  return r->level == DURALOG_LEVEL_DURABLE
+             ? wait_durable(r->log, r->offset, deadline)
+             : wait_visible(r->log, r->offset, deadline);
+}
+
+duralog_error duralog_reader_diagnose(const duralog_reader *r,
+                                      duralog_damage *damage,
+                                      duralog_diagnostic *diagnostic) {
+  if (!r) return DURALOG_E_CLOSED;
+  if (!damage || !r->damaged) return DURALOG_E_ARGUMENT;
+  if (diagnostic && diagnostic->struct_size != sizeof *diagnostic)
+    return DURALOG_E_ARGUMENT;
+  *damage = r->damage;
+  if (diagnostic) *diagnostic = r->diagnostic;
+  return DURALOG_OK;
+}
+
+/* ---- lifetime ---- */
+
+duralog_error duralog_reader_open(duralog *log, duralog_level level,
+                                  duralog_reader **reader) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  if (!reader || level < DURALOG_LEVEL_DEFAULT || level > DURALOG_LEVEL_DURABLE)
+    return DURALOG_E_ARGUMENT;
+  struct duralog_reader *r = log->io->alloc(log->io, sizeof *r);
+  if (!r)
+    return log_fail(log, DURALOG_E_RESOURCES, ENOMEM, NONE, NULL,
+                    "no memory for a reader");
+  r->log = log;
+  r->level = level == DURALOG_LEVEL_DEFAULT ? log->read_level : level;
+  r->offset = r->given_first = r->given_end = log->start;
+  atomic_fetch_add(&log->readers, 1);
+  *reader = r;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_reader_close(duralog_reader **reader) {
+  if (!reader || !*reader) return DURALOG_E_CLOSED;
+  struct duralog_reader *r = *reader;
+  struct duralog *log = r->log;
+  /* In a forked child a lock may be held by a thread that is not there. */
+  if (log_check(log) == DURALOG_OK) leave_segment(r);
+  if (r->buffer) log->io->free(log->io, r->buffer);
+  log->io->free(log->io, r);
+  atomic_fetch_sub(&log->readers, 1);
+  *reader = NULL;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_hold(duralog_reader *r, duralog_record *record,
+                           duralog_held **held) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  if (!record || !held || record->offset < r->given_first ||
+      record->offset >= r->given_end)
+    return DURALOG_E_ARGUMENT;
+  struct duralog *log = r->log;
+  bool copy = log->copying_reads;
+  size_t key = record->key ? record->key_size : 0;
+  struct duralog_held *h =
+      log->io->alloc(log->io, sizeof *h + (copy ? key + record->size : 0));
+  if (!h) return reader_fail(r, DURALOG_E_RESOURCES, ENOMEM, META_NUMBER, NONE,
+                             "no memory to hold a record");
+  h->log = log;
+  if (copy) {
+    if (key) memcpy(h->bytes, record->key, key);
+    if (record->size) memcpy(h->bytes + key, record->data, record->size);
+    if (record->key) record->key = h->bytes;
+    record->data = h->bytes + key;
+  } else {
+    h->segment = r->segment;
+    catalog_pin_again(h->segment);
+  }
+  atomic_fetch_add(&log->readers, 1);
+  *held = h;
+  return DURALOG_OK;
+}
+
+duralog_error duralog_release(duralog_held **held) {
+  if (!held || !*held) return DURALOG_E_CLOSED;
+  struct duralog_held *h = *held;
+  struct duralog *log = h->log;
+  if (h->segment && log_check(log) == DURALOG_OK)
+    catalog_unpin(&log->catalog, &log->directory, h->segment);
+  log->io->free(log->io, h);
+  atomic_fetch_sub(&log->readers, 1);
+  *held = NULL;
+  return DURALOG_OK;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One segment file: created, opened, mapped, and its header page written.
+ *
+ * A segment gets its name only when its size and identity are durable:
+ * temporary name, allocate, write the identity, sync, rename, sync the
+ * directory. So a segment file with a bad header is damage, never an
+ * unfinished one.
+ */
+#ifndef DURALOG_SEGMENT_H
+#define DURALOG_SEGMENT_H
+
+#include "format.h"
+#include "index.h"
+#include "io.h"
+
+struct log_directory {
+  io_env *io;
+  int handle;
+  uint8_t uuid[16];
+  uint32_t file_mode;
+};
+
+struct segment {
+  uint64_t number;
+  uint64_t bytes;
+  int file;
+  uint8_t *map; /* NULL: read by copying only */
+  bool writable;
+
+  _Atomic bool started; /* set once, when `start` is complete */
+  struct start start;
+
+  /* Set when the segment is finished, before `active` moves on. */
+  struct seal end;
+  uint64_t end_bytes; /* the log's byte count there */
+
+  /* Set by who leads syncs. */
+  bool data_synced;
+  _Atomic bool sealed;
+
+  uint64_t populated; /* position up to which pages were faulted in */
+  _Atomic uint32_t pins; /* readers and holds; under the catalog's lock from 0 */
+  struct frame_index index;
+};
+
+/* What went wrong, for a diagnostic. */
+struct segment_failure {
+  int os_error;      /* positive errno, or 0: the contents are wrong */
+  bool sync_failed;
+  bool newer;
+  uint64_t position;
+  const char *text;
+};
+
+/* Make segment `number`, durably, and map it for writing. */
+bool segment_create(const struct log_directory *, uint64_t number,
+                    uint64_t bytes, int64_t now_ms, struct segment **,
+                    struct segment_failure *);
+
+/* Open an existing one and read its header page. */
+bool segment_open(const struct log_directory *, uint64_t number, bool writable,
+                  bool mapped, struct segment **, struct segment_failure *);
+
+void segment_close(const struct log_directory *, struct segment *);
+
+void segment_start(struct segment *, const struct log_directory *,
+                   const struct start *);
+void segment_mark(struct segment *, const struct log_directory *,
+                  const struct mark *);
+void segment_seal(struct segment *, const struct log_directory *);
+
+#endif

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Syncing: one leads, everybody who waits is served by it.
+ *
+ * A sync captures `end`, syncs every segment that may hold something below it,
+ * oldest first, and moves `durable` to what it captured. One is in flight at a
+ * time (two split the batch, measured). Whoever needs more than `durable`
+ * takes the lead if it is free; otherwise it sleeps on the word of the sync
+ * that will serve it: the one in flight if that covers it, otherwise the next.
+ * When the lead is given back all of the first kind wake, and one of the
+ * second, to lead. Whoever wakes and need not lead passes that on, so that no
+ * wake-up is lost (I31).
+ *
+ * The first sync that fails poisons the log: what the kernel did with the
+ * pages is unknown, so no later success would prove anything (I14).
+ */
+#include <errno.h>
+#include <limits.h>
+
+#include "log.h"
+
+enum {
+  MARK_EVERY_BYTES = 1 << 20,
+  MARK_LATE_BYTES = 64 << 10, /* after MARK_LATE_NS a mark is worth less data */
+  MARK_LATE_NS = 100 * 1000 * 1000,
+  REWRITE_BYTES = 4096
+};
+
+void policy_state_of(const struct duralog *log, struct policy_state *s) {
+  /* `durable` first: it never passes `end`, and both only grow. */
+  s->durable_bytes = atomic_load(&log->durable_bytes);
+  s->durable = atomic_load(&log->durable);
+  s->end = atomic_load(&log->end);
+  s->end_bytes = atomic_load(&log->end_bytes);
+  s->sync_ns = atomic_load(&log->sync_ns);
+  s->now_ns = 0;
+  /* Both are no later than the oldest unsynced append: everything from before
+   * the capture of the last sync is durable, and everything was when the
+   * append came that set `unsynced_since`. */
+  s->oldest_ns = max_u64(atomic_load(&log->synced_at),
+                         atomic_load(&log->unsynced_since));
+}
+
+/* ---- the lead ---- */
+
+static bool lead_try(struct duralog *log, uint32_t *number) {
+  uint32_t idle = 0;
+  if (!atomic_compare_exchange_strong(&log->lead.busy, &idle, 1)) return false;
+  atomic_store(&log->lead.covers, 0);
+  *number = atomic_fetch_add(&log->lead.number, 1) + 1;
+  return true;
+}
+
+static void wake_one(struct duralog *log, uint32_t parity) {
+  struct sync_lead *lead = &log->lead;
+  if (atomic_load(&lead->sleepers[parity]) == 0) return;
+  atomic_fetch_add(&lead->word[parity], 1);
+  log->io->wake(log->io, &lead->word[parity], 1);
+}
+
+void sync_lead_give(struct duralog *log, uint32_t number) {
+  struct sync_lead *lead = &log->lead;
+  uint32_t parity = number & 1;
+  atomic_store(&lead->busy, 0);
+  if (atomic_load(&lead->sleepers[parity])) {
+    atomic_fetch_add(&lead->word[parity], 1);
+    log->io->wake(log->io, &lead->word[parity], INT_MAX);
+  }
+  wake_one(log, parity ^ 1);
+}
+
+/* Sleep until the sync that covers the offset, or the next, is over. */
+static void sleep_for(struct duralog *log, uint64_t offset, uint64_t bytes) {
+  struct sync_lead *lead = &log->lead;
+  uint32_t number = atomic_load(&lead->number);
+  bool covered = atomic_load(&lead->covers) >= offset && bytes == 0;
+  uint32_t parity = (covered ? number : number + 1) & 1;
+  atomic_fetch_add(&lead->sleepers[parity], 1);
+  uint32_t value = atomic_load(&lead->word[parity]);
+  if (atomic_load(&lead->busy) && atomic_load(&lead->number) == number &&
+      !atomic_load(&log->poisoned))
+    log->io->wait(log->io, &lead->word[parity], value, NONE);
+  atomic_fetch_sub(&lead->sleepers[parity], 1);
+}
+
+static void pass_on(struct duralog *log) {
+  if (atomic_load(&log->lead.busy)) return;
+  wake_one(log, 0);
+  wake_one(log, 1);
+}
+
+uint32_t sync_lead_take(struct duralog *log) {
+  uint32_t number;
+  while (!lead_try(log, &number)) sleep_for(log, NONE, 0);
+  return number;
+}
+
+/* ---- what a sync does ---- */
+
+static duralog_error sync_file(struct duralog *log, const struct segment *s,
+                               enum io_sync_reason why) {
+  char name[NAME_BYTES];
+  STEP(log->io, "sync/file");
+  int result = log->io->file_sync(log->io, s->file, why);
+  STEP(log->io, "sync/done");
+  if (result == 0) return DURALOG_OK;
+  segment_name(name, s->number);
+  return log_poison(log, -result, name, "a sync failed");
+}
+
+static int rewrite(struct duralog *log, const struct segment *s, uint64_t from,
+                   uint64_t to) {
+  uint8_t copy[REWRITE_BYTES];
+  while (from < to) {
+    uint64_t page_end = (from / REWRITE_BYTES + 1) * REWRITE_BYTES;
+    size_t size = (size_t)(min_u64(page_end, to) - from);
+    memcpy(copy, s->map + from, size);
+    int result = log->io->file_write(log->io, s->file, copy, size, from);
+    if (result) return result;
+    from += size;
+  }
+  return 0;
+}
+
+static const uint8_t *mapped(void *context, uint64_t position, uint64_t size) {
+  const struct segment *s = context;
+  return position + size <= s->bytes ? s->map + position : NULL;
+}
+
+/* The position of what recovery accepted but could not prove durable. */
+static uint64_t settle_position(struct duralog *log, struct segment *s) {
+  struct frame_source source = {mapped, s};
+  struct walk w;
+  if (log->settle_from <= s->start.offset) return SEGMENT_HEADER_BYTES;
+  walk_begin(&w, log->directory.uuid, s->number, s->bytes, &s->start);
+  if (index_find(&s->index, log->io, log->directory.uuid, &source, &w,
+                 log->settle_from) != INDEX_FOUND)
+    return SEGMENT_HEADER_BYTES; /* more than needed is never wrong */
+  return w.position;
+}
+
+static int settle_segment(struct duralog *log, struct segment *s) {
+  if (!atomic_load(&s->started)) return 0;
+  bool last = s->number == log->settle_segment_last;
+  uint64_t end = last ? log->settle_end_position : s->end.end_position;
+  if (!last && s->end.end_offset < log->settle_from) return 0;
+  int result = 0;
+  if (log->settle_from <= s->start.offset)
+    result = rewrite(log, s, START_AT, START_AT + SECTOR_BYTES);
+  return result ? result : rewrite(log, s, settle_position(log, s), end);
+}
+
+/*
+ * Write again what recovery accepted beyond the recoverable watermark: after
+ * an unclean stop, and after a failed sync above all, its pages may be in the
+ * cache, called clean, and not on the disk. A sync of pages one did not dirty
+ * proves nothing (contract, Errors 1).
+ */
+static duralog_error settle(struct duralog *log) {
+  if (!atomic_load(&log->settle_pending)) return DURALOG_OK;
+  for (uint64_t n = log->settle_segment_first; n <= log->settle_segment_last;
+       n++) {
+    struct segment *s;
+    struct segment_failure why;
+    if (catalog_pin(&log->catalog, &log->directory, n, &s, &why) != CATALOG_OK)
+      return log_poison(log, EIO, NULL, "a segment vanished");
+    int result = settle_segment(log, s);
+    catalog_unpin(&log->catalog, &log->directory, s);
+    if (result)
+      return log_poison(log, -result, NULL, "cannot write a tail again");
+  }
+  atomic_store(&log->settle_pending, false);
+  return DURALOG_OK;
+}
+
+/* Sync from the first unsynced segment to `last`, oldest first. */
+static duralog_error sync_segments(struct duralog *log, uint64_t last,
+                                   enum io_sync_reason why) {
+  struct sync_lead *lead = &log->lead;
+  uint64_t active = atomic_load(&log->active);
+  for (uint64_t n = lead->first_unsynced; n <= last; n++) {
+    struct segment *s;
+    struct segment_failure reason;
+    if (catalog_pin(&log->catalog, &log->directory, n, &s, &reason) != CATALOG_OK)
+      return log_poison(log, EIO, NULL, "a segment vanished");
+    duralog_error error = sync_file(log, s, why);
+    if (!error && n < active) { /* finished: nothing but its seal will follow */
+      s->data_synced = true;
+      lead->first_unsynced = n + 1;
+    }
+    catalog_unpin(&log->catalog, &log->directory, s);
+    if (error) return error;
+  }
+  return DURALOG_OK;
+}
+
+static void advance(struct duralog *log, uint64_t durable, uint64_t bytes) {
+  if (durable <= atomic_load(&log->durable)) return;
+  STEP(log->io, "sync/advance");
+  atomic_store(&log->durable, durable);
+  atomic_store(&log->durable_bytes, bytes);
+  log_wake_durable(log);
+}
+
+duralog_error sync_finished(struct duralog *log, uint64_t number) {
+  struct segment *s;
+  struct segment_failure why;
+  duralog_error error = settle(log);
+  if (!error) error = sync_segments(log, number, IO_SYNC_DATA);
+  /* Strict mode promises only what a durable mark says. */
+  if (error || log->strict) return error;
+  if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) != CATALOG_OK)
+    return log_poison(log, EIO, NULL, "a segment vanished");
+  advance(log, s->end.end_offset, s->end_bytes);
+  catalog_unpin(&log->catalog, &log->directory, s);
+  return DURALOG_OK;
+}
+
+static void store_mark(struct duralog *log, struct segment *s,
+                       uint64_t durable, bool clean) {
+  struct mark mark = {.sequence = ++log->lead.mark_sequence,
+                      .durable = durable,
+                      .epoch = atomic_load(&log->epoch),
+                      .clean = clean};
+  memcpy(mark.boot_id, log->boot_id, sizeof mark.boot_id);
+  segment_mark(s, &log->directory, &mark);
+}
+
+/* Store a mark in the newest segment and, with a reason, sync it. */
+static duralog_error mark_durable(struct duralog *log, uint64_t durable,
+                                  bool clean, enum io_sync_reason why) {
+  struct segment *s;
+  struct segment_failure reason;
+  if (catalog_pin(&log->catalog, &log->directory, atomic_load(&log->active), &s,
+                  &reason) != CATALOG_OK)
+    return log_poison(log, EIO, NULL, "a segment vanished");
+  store_mark(log, s, durable, clean);
+  duralog_error error =
+      why == IO_SYNC_REASON_COUNT ? DURALOG_OK : sync_file(log, s, why);
+  catalog_unpin(&log->catalog, &log->directory, s);
+  return error;
+}
+
+duralog_error sync_mark(struct duralog *log, bool clean,
+                        enum io_sync_reason why) {
+  return mark_durable(log, atomic_load(&log->durable), clean, why);
+}
+
+/* Without strict mode the mark need not be durable itself, only to get there
+ * some time: it goes out with the next sync, seldom enough that a durable
+ * append stays at one page written. */
+static duralog_error renew_mark(struct duralog *log, uint64_t bytes,
+                                uint64_t now) {
+  struct sync_lead *lead = &log->lead;
+  uint64_t since = bytes - lead->mark_bytes;
+  if (since < MARK_EVERY_BYTES &&
+      (since < MARK_LATE_BYTES || now - lead->mark_ns < MARK_LATE_NS))
+    return DURALOG_OK;
+  lead->mark_bytes = bytes;
+  lead->mark_ns = now;
+  return sync_mark(log, false, IO_SYNC_REASON_COUNT);
+}
+
+duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
+  if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+  uint64_t began = log->io->now(log->io);
+  /* In this order: what is counted in `bytes` is below `end`, and what is below
+   * `end` lies in segments up to `last`. */
+  uint64_t bytes = atomic_load(&log->end_bytes);
+  uint64_t end = atomic_load(&log->end);
+  uint64_t last = atomic_load(&log->active);
+  atomic_store(&log->lead.covers, end);
+  if (end == atomic_load(&log->durable) && why == IO_SYNC_DATA)
+    return DURALOG_OK;
+  STEP(log->io, "sync/captured");
+  duralog_error error = settle(log);
+  if (!error) error = sync_segments(log, last, why);
+  if (!error && log->strict)
+    error = mark_durable(log, end, false, IO_SYNC_WATERMARK);
+  if (error) return error;
+  atomic_store(&log->synced_at, began);
+  uint64_t now = log->io->now(log->io);
+  atomic_store(&log->sync_ns, now - began);
+  advance(log, end, bytes);
+  return log->strict ? DURALOG_OK : renew_mark(log, bytes, now);
+}
+
+/* ---- waiting for it ---- */
+
+static bool reached(const struct duralog *log, uint64_t offset,
+                    uint64_t bytes) {
+  return atomic_load(&log->durable) >= offset &&
+         atomic_load(&log->durable_bytes) >= bytes;
+}
+
+duralog_error sync_until(struct duralog *log, uint64_t offset,
+                         uint64_t bytes) {
+  duralog_error error = DURALOG_OK;
+  bool slept = false;
+  while (!reached(log, offset, bytes)) {
+    uint32_t number;
+    if (atomic_load(&log->poisoned)) {
+      error = DURALOG_E_POISONED;
+      break;
+    }
+    if (lead_try(log, &number)) {
+      slept = false;
+      if (!reached(log, offset, bytes)) error = sync_run(log, IO_SYNC_DATA);
+      sync_lead_give(log, number);
+      if (error) break;
+      continue;
+    }
+    slept = true;
+    sleep_for(log, offset, bytes);
+  }
+  if (slept) pass_on(log);
+  return error;
+}
+
+duralog_error duralog_sync(duralog *log) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  if (log->read_only) return DURALOG_E_READ_ONLY;
+  /* Bytes and offset in this order, as in sync_run. */
+  uint64_t bytes = atomic_load(&log->end_bytes);
+  if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+  return sync_until(log, atomic_load(&log->end), bytes);
+}

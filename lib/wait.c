@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waiting for the watermarks without polling.
+ *
+ * The sleeper pays for waking: it sets its bit, makes a barrier in all threads,
+ * looks again and sleeps on the word; so an append needs no full fence, only a
+ * look at the bits after it has published.
+ */
+#include "log.h"
+
+#include <errno.h>
+
+duralog_error wait_visible(struct duralog *log, uint64_t offset,
+                           uint64_t deadline) {
+  io_env *io = log->io;
+  for (;;) {
+    if (atomic_load(&log->end) > offset) return DURALOG_OK;
+    if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+    uint32_t value = atomic_load(&log->end_word);
+    atomic_fetch_or(&log->attention, ATTENTION_READERS);
+    io->fence_all(io);
+    if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned)) continue;
+    if (io->wait(io, &log->end_word, value, deadline) == -ETIMEDOUT)
+      return atomic_load(&log->end) > offset ? DURALOG_OK : DURALOG_E_TIMEOUT;
+  }
+}
+
+duralog_error wait_durable(struct duralog *log, uint64_t offset,
+                           uint64_t deadline) {
+  io_env *io = log->io;
+  duralog_error error = DURALOG_OK;
+  atomic_fetch_add(&log->durable_sleepers, 1);
+  for (;;) {
+    uint32_t value = atomic_load(&log->durable_word);
+    if (atomic_load(&log->durable) > offset) break;
+    if (atomic_load(&log->poisoned)) {
+      error = DURALOG_E_POISONED;
+      break;
+    }
+    if (io->wait(io, &log->durable_word, value, deadline) == -ETIMEDOUT) {
+      if (atomic_load(&log->durable) <= offset) error = DURALOG_E_TIMEOUT;
+      break;
+    }
+  }
+  atomic_fetch_sub(&log->durable_sleepers, 1);
+  return error;
+}
+
+static duralog_error wait_for_sync(struct duralog *log, uint64_t offset,
+                                   uint64_t deadline, int64_t timeout_ms) {
+  if (atomic_load(&log->durable) > offset) return DURALOG_OK;
+  if (timeout_ms != 0 && (deadline == NONE || !log->thread))
+    return sync_until(log, offset + 1, 0);
+  /* With a limit, the thread does the sync. */
+  if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+  atomic_store(&log->sync_wanted, true);
+  log_kick(log);
+  return wait_durable(log, offset, deadline);
+}
+
+duralog_error duralog_wait(duralog *log, uint64_t offset, duralog_level level,
+                           int64_t timeout_ms) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  if (level < DURALOG_LEVEL_DEFAULT || level > DURALOG_LEVEL_DURABLE)
+    return DURALOG_E_ARGUMENT;
+  if (level == DURALOG_LEVEL_DEFAULT)
+    level = log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
+  if (log->read_only) {
+    bool there = level == DURALOG_LEVEL_DURABLE
+                     ? atomic_load(&log->durable) > offset
+                     : atomic_load(&log->end) > offset;
+    return there ? DURALOG_OK : DURALOG_E_READ_ONLY;
+  }
+  uint64_t deadline = log_deadline(log->io, timeout_ms);
+  error = wait_visible(log, offset, deadline);
+  if (error || level == DURALOG_LEVEL_WRITTEN) return error;
+  return wait_for_sync(log, offset, deadline, timeout_ms);
+}
