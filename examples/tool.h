@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the commands of the tool share. A command is one file that fills in a
+ * tool_command; duralog.c lists them. Only duralog.h is used.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include "duralog.h"
+
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+
+/* Exit codes: tool_exit_codes (tool_errors.c) explains them to the user. */
+enum tool_exit {
+  TOOL_OK = 0,
+  TOOL_FAILED = 1,
+  TOOL_USAGE = 2,
+  TOOL_DAMAGE = 3,
+  TOOL_NO_LOG = 4,
+  TOOL_BUSY = 5,
+  TOOL_FULL = 6,
+  TOOL_SYNC_FAILED = 7,
+  TOOL_DENIED = 8,
+  TOOL_UNSUPPORTED = 9
+};
+
+typedef struct tool_command {
+  const char *name;
+  const char *arguments; /* what follows the name in its usage line */
+  const char *summary;
+  const char *help;
+  int (*run)(int argc, char **argv); /* argv[0] is the command; exit code */
+} tool_command;
+
+extern const tool_command tool_append, tool_cat, tool_info, tool_verify;
+
+/* ------------------------------------------------- errors: tool_errors.c -- */
+
+extern const char tool_exit_codes[];
+
+int tool_exit_code(duralog_error error);
+
+/* Print one sentence about a failed call; gives the exit code. `diagnostic`
+ * may be NULL. */
+int tool_fail(const char *doing, const char *path, duralog_error error,
+              const duralog_diagnostic *diagnostic);
+
+/* The same with the log's own diagnostic. */
+int tool_fail_on(const char *doing, const char *path, duralog_error error,
+                 const duralog *log);
+
+/* Print "duralog: <text>" and a pointer to the help; gives TOOL_USAGE. */
+int tool_usage(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Flush stdout. `code` stays if that works or nobody reads any more. */
+int tool_finish_output(int code);
+
+/* ----------------------------------------------- options: tool_options.c -- */
+
+/* The next option's code, -1 after the last, '?' after a message. */
+int tool_next_option(int argc, char **argv, const struct option *options);
+
+/* The one argument that is left, or NULL after a message. */
+const char *tool_directory(int argc, char **argv);
+
+/* Parse a number, with K, M or G (powers of 1024) after it, within bounds. */
+bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+/* Parse "every=N,bytes=B,interval=MS,pagecache" into *durability, adding to
+ * what is there. */
+bool tool_durability(const char *text, duralog_durability *durability);
+
+/* --------------------------------------------------- input: tool_input.c -- */
+
+/* The records that one read(2) brought. */
+typedef struct tool_chunk {
+  unsigned char *bytes;
+  size_t size, capacity;
+  size_t parsed;  /* bytes before this are in entries */
+  size_t scanned; /* no newline between parsed and this */
+  duralog_entry *entries;
+  size_t count, entries_max;
+  uint64_t first; /* number of its first record in the input, from 1 */
+} tool_chunk;
+
+/* Records from a descriptor, taken by any number of threads. */
+typedef struct tool_input {
+  int descriptor;
+  bool length_prefixed; /* otherwise lines */
+  pthread_mutex_t lock; /* guards what follows */
+  tool_chunk rest;      /* the unfinished record after the last chunk */
+  uint64_t records;     /* given out */
+  bool ended;
+  const char *problem; /* why it ended early, or NULL */
+} tool_input;
+
+bool tool_input_open(tool_input *input, int descriptor, bool length_prefixed);
+void tool_input_close(tool_input *input);
+
+/* Wait for one read's worth of records; false when there are no more. */
+bool tool_input_take(tool_input *input, tool_chunk *chunk);
+void tool_chunk_free(tool_chunk *chunk);
+
+/* ------------------------------------------------- reading: tool_scan.c -- */
+
+/* Open without writing. On failure prints why; gives the exit code. */
+int tool_open_read_only(const char *path, duralog **log,
+                        duralog_report *report);
+
+/* A walk over [from, to) that gets past damage. */
+typedef struct tool_scan {
+  duralog_reader *reader;
+  const duralog_report *report;
+  uint64_t from, to;
+  uint64_t records_left;
+  bool over;           /* nothing readable follows */
+  uint64_t damage_met; /* ranges */
+  bool met[8];         /* by index in report->damage */
+} tool_scan;
+
+/* from = UINT64_MAX: the start of the log. */
+duralog_error tool_scan_open(tool_scan *scan, duralog *log,
+                             const duralog_report *report, duralog_level level,
+                             uint64_t from, uint64_t to, uint64_t count);
+
+/* OK: *record is the next. CORRUPT: *damage tells the range, the scan is past
+ * it. AT_END: no more. */
+duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
+                             duralog_damage *damage);
+
+/* Damage that opening reported: whether report->damage has this index, and
+ * whether the walk has met it. */
+bool tool_scan_reported(const tool_scan *scan, size_t index);
+bool tool_scan_met(const tool_scan *scan, size_t index);
+
+/* "offsets 10 to 19, <segment>.seg at byte 4096". */
+void tool_print_damage(FILE *out, const duralog_damage *damage);
+
+/* ----------------------------------------------------- text: tool_text.c -- */
+
+#define TOOL_TIME_BYTES 64
+
+/* 2024-02-29T12:00:00.000Z, or plain milliseconds outside the calendar. */
+void tool_time(int64_t timestamp_ms, char out[TOOL_TIME_BYTES]);
+
+/* "name":"text", or "name_base64":"..." where the bytes are not UTF-8. */
+void tool_json_bytes(FILE *out, const char *name, const void *bytes,
+                     size_t size);
+
+#endif

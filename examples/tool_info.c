@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * duralog info: what a log consists of, as a table or as JSON.
+ */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct facts {
+  const char *path;
+  duralog *log;
+  duralog_report report;
+  duralog_watermarks marks;
+} facts;
+
+static size_t damage_shown(const duralog_report *report) {
+  size_t max = sizeof report->damage / sizeof report->damage[0];
+  return report->damage_count < max ? report->damage_count : max;
+}
+
+/* Calls `print` for each segment. */
+static duralog_error
+each_segment(duralog *log, void (*print)(size_t, const duralog_segment *)) {
+  duralog_segment segment = {.struct_size = sizeof segment};
+  for (size_t i = 0;; i++) {
+    duralog_error error = duralog_get_segment(log, i, &segment);
+    if (error == DURALOG_E_RANGE)
+      return DURALOG_OK;
+    if (error != DURALOG_OK)
+      return error;
+    print(i, &segment);
+  }
+}
+
+/* ------------------------------------------------------------- table -- */
+
+static void print_offsets(const duralog_watermarks *marks) {
+  printf("records      %" PRIu64, marks->end - marks->start);
+  if (marks->end > marks->start)
+    printf(", offsets %" PRIu64 " to %" PRIu64, marks->start, marks->end - 1);
+  printf("\nstart        %" PRIu64 "\nend          %" PRIu64
+         "\ndurable      %" PRIu64,
+         marks->start, marks->end, marks->durable);
+  if (marks->durable < marks->end)
+    printf(" (not yet: %" PRIu64 " records)", marks->end - marks->durable);
+  printf("\nepoch        %" PRIu64 "\n", marks->epoch);
+}
+
+static const char *state_text(const duralog_report *report) {
+  if (report->writer_lives)
+    return "in use: a writer lives; this is how it was just now";
+  return report->clean ? "closed cleanly" : "not closed cleanly";
+}
+
+static void print_state(const duralog_report *report) {
+  printf("state        %s\n", state_text(report));
+  if (report->torn_bytes > 0)
+    printf("torn         %" PRIu64 " bytes, which the next writer cuts\n",
+           report->torn_bytes);
+  if (report->reboot_known)
+    printf("rebooted     %s\n", report->rebooted ? "yes, since the last writer"
+                                                 : "not since the last writer");
+  if (report->fs_memory)
+    puts("file system  in memory: nothing survives power loss");
+  else if (report->fs_overlay)
+    puts("file system  overlay: as safe as the one below it");
+  else if (report->fs_fuse)
+    puts("file system  FUSE: as safe as its server");
+}
+
+static void print_damage(const duralog_report *report) {
+  printf("damage       %s\n", report->damage_count == 0
+                                  ? "none seen at opening (verify reads all)"
+                                  : "");
+  for (size_t i = 0; i < damage_shown(report); i++) {
+    fputs("             ", stdout);
+    tool_print_damage(stdout, &report->damage[i]);
+  }
+  if (report->damage_count > damage_shown(report))
+    printf("             and %zu more\n",
+           report->damage_count - damage_shown(report));
+}
+
+static void print_segment(size_t index, const duralog_segment *segment) {
+  char created[TOOL_TIME_BYTES];
+  if (index == 0)
+    printf("\n%8s %12s %12s %6s %11s %11s  %-24s  %s\n", "segment", "first",
+           "end", "epoch", "used", "bytes", "first append", "state");
+  printf("%8" PRIu64, segment->number);
+  if (segment->damaged) {
+    puts(" its header cannot be read");
+    return;
+  }
+  tool_time(segment->created_ms, created);
+  printf(" %12" PRIu64 " %12" PRIu64 " %6" PRIu64 " %11" PRIu64 " %11" PRIu64
+         "  %-24s  %s\n",
+         segment->first, segment->end, segment->epoch, segment->used,
+         segment->bytes, created, segment->sealed ? "sealed" : "open");
+}
+
+static duralog_error print_table(const facts *f) {
+  printf("log          %s\n", f->path);
+  print_offsets(&f->marks);
+  print_state(&f->report);
+  print_damage(&f->report);
+  return each_segment(f->log, print_segment);
+}
+
+/* -------------------------------------------------------------- JSON -- */
+
+static void json_number(const char *name, uint64_t value) {
+  printf("\"%s\":%" PRIu64 ",", name, value);
+}
+
+static void json_bool(const char *name, bool value) {
+  printf("\"%s\":%s,", name, value ? "true" : "false");
+}
+
+static void json_state(const duralog_report *report) {
+  json_bool("writer_lives", report->writer_lives);
+  json_bool("clean", report->clean);
+  json_number("torn_bytes", report->torn_bytes);
+  printf("\"rebooted\":%s,", !report->reboot_known ? "null"
+                             : report->rebooted    ? "true"
+                                                   : "false");
+  json_bool("fs_overlay", report->fs_overlay);
+  json_bool("fs_memory", report->fs_memory);
+  json_bool("fs_fuse", report->fs_fuse);
+}
+
+static void json_damage(const duralog_report *report) {
+  json_number("damage_count", report->damage_count);
+  fputs("\"damage\":[", stdout);
+  for (size_t i = 0; i < damage_shown(report); i++) {
+    const duralog_damage *damage = &report->damage[i];
+    printf("%s{\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"segment\":%" PRIu64
+           ",\"position\":%" PRIu64 "}",
+           i == 0 ? "" : ",", damage->from, damage->to, damage->segment,
+           damage->position);
+  }
+  fputs("],", stdout);
+}
+
+static void json_segment(size_t index, const duralog_segment *segment) {
+  printf("%s{", index == 0 ? "" : ",");
+  json_number("number", segment->number);
+  json_number("first", segment->first);
+  json_number("end", segment->end);
+  json_number("bytes", segment->bytes);
+  json_number("used", segment->used);
+  json_number("epoch", segment->epoch);
+  printf("\"created_ms\":%" PRId64 ",", segment->created_ms);
+  json_bool("sealed", segment->sealed);
+  printf("\"damaged\":%s}", segment->damaged ? "true" : "false");
+}
+
+static duralog_error print_json(const facts *f) {
+  putchar('{');
+  tool_json_bytes(stdout, "path", f->path, strlen(f->path));
+  putchar(',');
+  json_number("start", f->marks.start);
+  json_number("end", f->marks.end);
+  json_number("durable", f->marks.durable);
+  json_number("epoch", f->marks.epoch);
+  json_state(&f->report);
+  json_damage(&f->report);
+  fputs("\"segments\":[", stdout);
+  duralog_error error = each_segment(f->log, json_segment);
+  puts("]}");
+  return error;
+}
+
+/* ----------------------------------------------------------- command -- */
+
+static int info(const char *path, bool json) {
+  facts f = {.path = path, .marks.struct_size = sizeof f.marks};
+  int code = tool_open_read_only(path, &f.log, &f.report);
+  if (code != TOOL_OK)
+    return code;
+  duralog_error error = duralog_get_watermarks(f.log, &f.marks);
+  if (error == DURALOG_OK)
+    error = json ? print_json(&f) : print_table(&f);
+  if (error != DURALOG_OK)
+    code = tool_fail_on("examining", path, error, f.log);
+  else if (f.report.damage_count > 0)
+    code = TOOL_DAMAGE;
+  code = tool_finish_output(code);
+  error = duralog_close(&f.log);
+  if (code == TOOL_OK && error != DURALOG_OK)
+    code = tool_fail("closing", path, error, NULL);
+  return code;
+}
+
+static int run(int argc, char **argv) {
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                          {0}};
+  bool json = false;
+  int option;
+  while ((option = tool_next_option(argc, argv, options)) != -1) {
+    if (option == '?')
+      return TOOL_USAGE;
+    json = true;
+  }
+  const char *path = tool_directory(argc, argv);
+  return path == NULL ? TOOL_USAGE : info(path, json);
+}
+
+const tool_command tool_info = {
+    .name = "info",
+    .arguments = "[--json] DIR",
+    .summary = "show watermarks, segments, epochs and the last close",
+    .help =
+        "Start, end and durable are offsets, each the first one beyond. The\n"
+        "exit code is 3 if opening finds damage; only verify reads all.\n"
+        "\n"
+        "  --json               one JSON object\n",
+    .run = run,
+};
