@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo [DIR] [FILE...]: what "make demo" runs. In each durability mode real
- * lines are appended by a process that is killed half-way; a table tells what
- * came back. Exit code 0 only if everything promised was there.
+ * demo [DIR] [--] [FILE...]: what "make demo" runs. In each durability mode
+ * real lines are appended by a process that is killed half-way; a table tells
+ * what came back. Exit code 0 only if everything promised was there.
  *
  * DIR is where the logs go, and stay; without it they go to a temporary
  * directory and are removed. FILEs are the input where the machine has no
@@ -42,8 +42,7 @@ static const demo_mode modes[] = {
 /* -------------------------------------------------------------- input -- */
 
 static bool try_input(demo_lines *lines, const char *path) {
-  if (!demo_lines_load(lines, path) || lines->count == 0)
-    return false;
+  if (!demo_lines_load(lines, path) || lines->count == 0) return false;
   printf("Input: %s", path);
   return true;
 }
@@ -54,8 +53,7 @@ static bool load_files(demo_lines *lines, char **files, int count) {
       fprintf(stderr, "demo: %s: %s\n", files[i], strerror(errno));
       return false;
     }
-  if (lines->count == 0)
-    return false;
+  if (lines->count == 0) return false;
   printf("Input: %d files from %s on", count, files[0]);
   return true;
 }
@@ -84,8 +82,7 @@ typedef struct place {
 
 static bool place_temporary(place *p) {
   const char *parent = getenv("TMPDIR");
-  if (parent == NULL || parent[0] == '\0')
-    parent = "/var/tmp";
+  if (parent == NULL || parent[0] == '\0') parent = "/var/tmp";
   int size =
       snprintf(p->path, sizeof p->path, "%s/duralog-demo-XXXXXX", parent);
   p->temporary = true;
@@ -98,8 +95,7 @@ static bool place_given(place *p, const char *path) {
   int with_file = snprintf(lines, sizeof lines, "%s/lines", path);
   if (size < 0 || with_file < 0 || (size_t)with_file >= sizeof lines)
     return false;
-  if (mkdir(path, 0700) == 0)
-    return true;
+  if (mkdir(path, 0700) == 0) return true;
   /* An earlier demo's logs are not ours to go on with. */
   return errno == EEXIST && access(lines, F_OK) != 0;
 }
@@ -149,8 +145,7 @@ static void print_row(const demo_mode *mode, const demo_row *row) {
          mode->name, row->returned, row->durable, row->recovered,
          row->recovery_ms, "loses nothing", mode->power_cut,
          good ? "all there" : "FAILED");
-  if (!good)
-    printf("  %s\n", row->problem);
+  if (!good) printf("  %s\n", row->problem);
 }
 
 static void print_file_system(const duralog_report *report) {
@@ -199,8 +194,7 @@ static bool demo(const char *self, const char *directory,
 
 static bool own_path(char out[PATH_MAX]) {
   ssize_t size = readlink("/proc/self/exe", out, PATH_MAX - 1);
-  if (size <= 0)
-    return false;
+  if (size <= 0) return false;
   out[size] = '\0';
   return true;
 }
@@ -240,9 +234,11 @@ static int run(const char *directory, char **files, int count) {
 }
 
 int main(int argc, char **argv) {
-  if (argc == 4 && strcmp(argv[1], "--writer") == 0)
-    return writer(argv + 2);
-  bool given = argc > 1 && !is_file(argv[1]);
-  int first = given ? 2 : 1;
-  return run(given ? argv[1] : NULL, argv + first, argc - first);
+  if (argc == 4 && strcmp(argv[1], "--writer") == 0) return writer(argv + 2);
+  const char *directory = NULL;
+  int first = 1;
+  if (argc > 1 && strcmp(argv[1], "--") != 0 && !is_file(argv[1]))
+    directory = argv[first++];
+  if (argc > first && strcmp(argv[first], "--") == 0) first++;
+  return run(directory, argv + first, argc - first);
 }

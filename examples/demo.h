@@ -11,10 +11,10 @@
 #ifndef DEMO_H
 #define DEMO_H
 
-#include "duralog.h"
-
 #include <limits.h>
 #include <stdatomic.h>
+
+#include "duralog.h"
 
 /* ------------------------------------------------------- demo_lines.c -- */
 

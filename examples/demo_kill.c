@@ -5,8 +5,6 @@
  * but files: the input, the log, and a mapped one in which the writing process
  * notes each append that returned. That one outlives it as the log does.
  */
-#include "demo.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,6 +18,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "demo.h"
 
 #define HALF_WAY_MS_MAX 60000
 
@@ -60,11 +60,9 @@ static demo_progress *progress_map(const char *directory, int flags,
   path file;
   void *memory = MAP_FAILED;
   size_t bytes = progress_bytes(lines);
-  if (!path_in(file, directory, "progress"))
-    return NULL;
+  if (!path_in(file, directory, "progress")) return NULL;
   int descriptor = open(file, O_RDWR | O_CLOEXEC | flags, 0600);
-  if (descriptor < 0)
-    return NULL;
+  if (descriptor < 0) return NULL;
   if (ftruncate(descriptor, (off_t)bytes) == 0)
     memory =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
@@ -105,10 +103,8 @@ static int writer_run(const char *directory, demo_work *work,
       demo_open(log, work->mode, &work->log, &report, problem) != DURALOG_OK)
     return writer_fail(problem);
   duralog_error error = demo_append(work);
-  if (error != DURALOG_OK)
-    return writer_fail(duralog_error_text(error));
-  for (;;)
-    pause(); /* no clean close: the end comes from outside */
+  if (error != DURALOG_OK) return writer_fail(duralog_error_text(error));
+  for (;;) pause(); /* no clean close: the end comes from outside */
 }
 
 static bool writer_load(const char *directory, demo_lines *lines) {
@@ -178,8 +174,7 @@ static const char *run_and_kill(const char *self, const char *directory,
 
 static bool close_log(demo_work *work, char problem[DEMO_PROBLEM_BYTES]) {
   duralog_error error = duralog_close(&work->log);
-  if (error == DURALOG_OK)
-    return true;
+  if (error == DURALOG_OK) return true;
   if (problem[0] == '\0')
     snprintf(problem, DEMO_PROBLEM_BYTES, "close: %s",
              duralog_error_text(error));
@@ -242,8 +237,7 @@ static void count_returned(const demo_work *work, demo_row *row) {
 static bool run_scenario(const char *self, const char *directory,
                          size_t mode_index, demo_work *work, demo_row *row) {
   path log;
-  if (!log_path(log, directory, mode_index))
-    return false;
+  if (!log_path(log, directory, mode_index)) return false;
   const char *problem =
       run_and_kill(self, directory, mode_index, work->lines, work->progress);
   if (problem != NULL) {

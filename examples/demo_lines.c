@@ -2,13 +2,13 @@
  *
  * The demo's input.
  */
-#include "demo.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+
+#include "demo.h"
 
 bool demo_lines_create(demo_lines *lines) {
   *lines = (demo_lines){0};
@@ -23,12 +23,10 @@ void demo_lines_free(demo_lines *lines) {
 }
 
 static bool reserve(demo_lines *lines, size_t more) {
-  if (lines->capacity - lines->size >= more)
-    return true;
+  if (lines->capacity - lines->size >= more) return true;
   size_t capacity = 2 * lines->capacity + more;
   char *bytes = realloc(lines->bytes, capacity);
-  if (bytes == NULL)
-    return false;
+  if (bytes == NULL) return false;
   lines->bytes = bytes;
   lines->capacity = capacity;
   return true;
@@ -36,8 +34,7 @@ static bool reserve(demo_lines *lines, size_t more) {
 
 static bool add(demo_lines *lines, const char *bytes, size_t size) {
   lines->seen++;
-  if (lines->count == DEMO_LINES_MAX)
-    return true;
+  if (lines->count == DEMO_LINES_MAX) return true;
   if (!reserve(lines, size + 1)) /* + 1: bytes is never NULL */
     return false;
   memcpy(lines->bytes + lines->size, bytes, size);
@@ -48,8 +45,7 @@ static bool add(demo_lines *lines, const char *bytes, size_t size) {
 
 static bool add_in_pieces(demo_lines *lines, const char *bytes, size_t size) {
   while (size > DEMO_LINE_BYTES_MAX) {
-    if (!add(lines, bytes, DEMO_LINE_BYTES_MAX))
-      return false;
+    if (!add(lines, bytes, DEMO_LINE_BYTES_MAX)) return false;
     bytes += DEMO_LINE_BYTES_MAX;
     size -= DEMO_LINE_BYTES_MAX;
   }
@@ -62,8 +58,7 @@ static bool load(demo_lines *lines, FILE *file) {
   ssize_t size;
   bool good = true;
   while (good && (size = getline(&line, &capacity, file)) > 0) {
-    if (line[size - 1] == '\n')
-      size--;
+    if (line[size - 1] == '\n') size--;
     good = add_in_pieces(lines, line, (size_t)size);
   }
   free(line);
@@ -72,8 +67,7 @@ static bool load(demo_lines *lines, FILE *file) {
 
 bool demo_lines_load(demo_lines *lines, const char *path) {
   FILE *file = fopen(path, "r");
-  if (file == NULL)
-    return false;
+  if (file == NULL) return false;
   bool good = load(lines, file);
   int error = errno;
   fclose(file);
@@ -94,8 +88,7 @@ static bool save(const demo_lines *lines, FILE *file) {
 
 bool demo_lines_save(const demo_lines *lines, const char *path) {
   FILE *file = fopen(path, "w");
-  if (file == NULL)
-    return false;
+  if (file == NULL) return false;
   bool good = save(lines, file);
   return fclose(file) == 0 && good;
 }

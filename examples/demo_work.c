@@ -4,13 +4,13 @@
  * key is the index of its line, so that it can be found whatever the order in
  * which the threads got their turn.
  */
-#include "demo.h"
-
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "demo.h"
 
 enum { THREADS = 8, SEGMENT_BYTES = 256 << 10 /* small, so that it rolls */ };
 
@@ -33,8 +33,7 @@ duralog_error demo_open(const char *path, const demo_mode *mode, duralog **log,
 
 /* How many returned records may be without their sync. */
 static uint64_t records_at_risk(const duralog_durability *mode) {
-  if (mode->sync_every_records > 0)
-    return mode->sync_every_records - 1;
+  if (mode->sync_every_records > 0) return mode->sync_every_records - 1;
   bool every_record = mode->sync_every_bytes == 0 &&
                       mode->sync_interval_ms == 0 && !mode->pagecache;
   return every_record ? 0 : UINT64_MAX;
@@ -55,8 +54,7 @@ static duralog_error note_return(demo_work *work, uint64_t line,
   atomic_store(&progress->offset_plus_1[line], offset + 1);
   atomic_fetch_add(&progress->returned, 1);
   duralog_error error = duralog_get_watermarks(work->log, &marks);
-  if (error != DURALOG_OK)
-    return error;
+  if (error != DURALOG_OK) return error;
   raise_to(&progress->durable, marks.durable);
   if (offset >= marks.durable &&
       offset + 1 - marks.durable > records_at_risk(&work->mode->durability))
@@ -73,8 +71,7 @@ static duralog_error append_line(demo_work *work, uint64_t line) {
   uint64_t offset;
   duralog_error error = duralog_append_batch(work->log, &entry, 1,
                                              DURALOG_LEVEL_DEFAULT, &offset);
-  if (error == DURALOG_OK)
-    error = note_return(work, line, offset);
+  if (error == DURALOG_OK) error = note_return(work, line, offset);
   return error;
 }
 
@@ -83,13 +80,10 @@ static void *append_loop(void *argument) {
   demo_progress *progress = work->progress;
   while (atomic_load(&work->failed) == DURALOG_OK) {
     uint64_t line = atomic_fetch_add(&progress->next, 1);
-    if (line >= work->lines->count)
-      break;
-    if (work->present[line])
-      continue;
+    if (line >= work->lines->count) break;
+    if (work->present[line]) continue;
     duralog_error error = append_line(work, line);
-    if (error != DURALOG_OK)
-      atomic_store(&work->failed, error);
+    if (error != DURALOG_OK) atomic_store(&work->failed, error);
     /* From half-way on, let the process that is to kill us have its turn. */
     if (atomic_load(&progress->returned) > work->lines->count / 2)
       sched_yield();
@@ -104,10 +98,8 @@ duralog_error demo_append(demo_work *work) {
   while (started < THREADS &&
          pthread_create(&threads[started], NULL, append_loop, work) == 0)
     started++;
-  for (int i = 0; i < started; i++)
-    pthread_join(threads[i], NULL);
-  if (started < THREADS)
-    return DURALOG_E_RESOURCES;
+  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  if (started < THREADS) return DURALOG_E_RESOURCES;
   return (duralog_error)atomic_load(&work->failed);
 }
 
@@ -120,10 +112,8 @@ static const char *compare_record(demo_work *work,
   if (record->key == NULL || record->key_size != sizeof line)
     return "has a key that was never given";
   memcpy(&line, record->key, sizeof line);
-  if (line >= work->lines->count)
-    return "has a key that was never given";
-  if (work->present[line])
-    return "is there twice";
+  if (line >= work->lines->count) return "has a key that was never given";
+  if (work->present[line]) return "is there twice";
   work->present[line] = true;
   const demo_line *text = &work->lines->lines[line];
   if (record->size != text->size ||
@@ -143,8 +133,7 @@ static bool compare_records(demo_work *work, duralog_reader *reader,
   *records = 0;
   while ((error = duralog_read_next(reader, &record)) == DURALOG_OK) {
     const char *wrong = compare_record(work, &record);
-    if (record.offset != *records)
-      wrong = "is out of order";
+    if (record.offset != *records) wrong = "is out of order";
     if (wrong != NULL) {
       snprintf(problem, DEMO_PROBLEM_BYTES,
                "the record at offset %" PRIu64 " %s", record.offset, wrong);
@@ -152,8 +141,7 @@ static bool compare_records(demo_work *work, duralog_reader *reader,
     }
     ++*records;
   }
-  if (error == DURALOG_E_AT_END)
-    return true;
+  if (error == DURALOG_E_AT_END) return true;
   snprintf(problem, DEMO_PROBLEM_BYTES, "reading offset %" PRIu64 ": %s",
            *records, duralog_error_text(error));
   return false;
@@ -169,8 +157,7 @@ static bool compare_missing(const demo_work *work, uint64_t records,
       return false;
     }
   uint64_t durable = atomic_load(&work->progress->durable);
-  if (records >= durable)
-    return true;
+  if (records >= durable) return true;
   snprintf(problem, DEMO_PROBLEM_BYTES,
            "%" PRIu64 " were reported durable, %" PRIu64 " are there", durable,
            records);

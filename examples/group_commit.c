@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Many threads append; each append returns when its record survives power loss.
  * All who wait share one sync, and so are much faster than one thread alone. */
-#include "duralog.h"
-
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "duralog.h"
 
 enum { THREADS = 16, APPENDS = 500 };
 
@@ -40,8 +40,7 @@ static void append_by_threads(duralog *log) {
     if (pthread_create(&threads[i], NULL, append_all, &writers[i]) != 0)
       check(DURALOG_E_RESOURCES);
   }
-  for (uint32_t i = 0; i < THREADS; i++)
-    pthread_join(threads[i], NULL);
+  for (uint32_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
 }
 
 /* Whether all of each thread's messages are there, in that thread's order. */

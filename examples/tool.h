@@ -6,11 +6,11 @@
 #ifndef TOOL_H
 #define TOOL_H
 
-#include "duralog.h"
-
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
+
+#include "duralog.h"
 
 /* Exit codes: tool_exit_codes (tool_errors.c) explains them to the user. */
 enum tool_exit {

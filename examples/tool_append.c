@@ -11,12 +11,12 @@
  * so everything from the end found at opening on is ours, and no outcome of a
  * single call has to be guessed.
  */
-#include "tool.h"
-
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "tool.h"
 
 #define THREADS_MAX 1024
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
@@ -68,8 +68,7 @@ static size_t batch_count(const job *j, const tool_chunk *chunk, size_t begin) {
   size_t i = begin;
   while (i < chunk->count) {
     bytes += chunk->entries[i].size + FRAMING_BYTES_MAX;
-    if (bytes > j->batch_bytes_max && i > begin)
-      break;
+    if (bytes > j->batch_bytes_max && i > begin) break;
     i++;
   }
   return i - begin;
@@ -81,14 +80,12 @@ static bool append_batch(job *j, const tool_chunk *chunk, size_t begin,
   duralog_error error = duralog_append_batch(
       j->log, chunk->entries + begin, count,
       last ? DURALOG_LEVEL_DEFAULT : DURALOG_LEVEL_WRITTEN, NULL);
-  if (error == DURALOG_OK)
-    return true;
+  if (error == DURALOG_OK) return true;
   /* Nothing was appended. One at a time, all before the one that is too big
    * get in, and it is known which one that is. */
   if (error == DURALOG_E_TOO_BIG && count > 1) {
     for (size_t i = 0; i < count; i++)
-      if (!append_batch(j, chunk, begin + i, 1))
-        return false;
+      if (!append_batch(j, chunk, begin + i, 1)) return false;
     return true;
   }
   job_fail(j, error, chunk->first + begin, chunk->entries[begin].size);
@@ -99,8 +96,7 @@ static bool append_chunk(job *j, const tool_chunk *chunk) {
   size_t begin = 0;
   while (begin < chunk->count) {
     size_t count = batch_count(j, chunk, begin);
-    if (!append_batch(j, chunk, begin, count))
-      return false;
+    if (!append_batch(j, chunk, begin, count)) return false;
     begin += count;
   }
   return true;
@@ -110,8 +106,7 @@ static void *append_loop(void *argument) {
   job *j = argument;
   tool_chunk chunk = {0};
   while (!atomic_load(&j->stop) && tool_input_take(&j->input, &chunk))
-    if (!append_chunk(j, &chunk))
-      break;
+    if (!append_chunk(j, &chunk)) break;
   tool_chunk_free(&chunk);
   return NULL;
 }
@@ -127,8 +122,7 @@ static void run_threads(job *j, uint64_t count) {
     fprintf(stderr, "duralog: only %" PRIu64 " threads could be started\n",
             started + 1);
   append_loop(j);
-  for (uint64_t i = 0; i < started; i++)
-    pthread_join(threads[i], NULL);
+  for (uint64_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
 }
 
 static void print_summary(uint64_t first, const duralog_watermarks *marks) {
@@ -180,8 +174,7 @@ static int conclude(const settings *s, job *j, uint64_t first) {
   duralog_error error = duralog_get_watermarks(j->log, &marks);
   if (error != DURALOG_OK)
     return tool_fail_on("examining", s->path, error, j->log);
-  if (code != TOOL_OK || !s->quiet)
-    print_summary(first, &marks);
+  if (code != TOOL_OK || !s->quiet) print_summary(first, &marks);
   return code;
 }
 
@@ -222,8 +215,7 @@ static int append(const settings *s) {
       duralog_open(s->path, &s->log, &log, &report, &diagnostic);
   if (error != DURALOG_OK)
     return tool_fail("opening", s->path, error, &diagnostic);
-  if (!s->quiet)
-    print_recovery(&report);
+  if (!s->quiet) print_recovery(&report);
   int code = run_job(s, log, report.end);
   error = duralog_close(&log);
   if (code == TOOL_OK && error != DURALOG_OK)
@@ -233,21 +225,12 @@ static int append(const settings *s) {
 
 static bool set_option(settings *s, int option, const char *value) {
   switch (option) {
-  case 'd':
-    return tool_durability(value, &s->log.durability);
-  case 't':
-    return tool_number(value, 1, THREADS_MAX, &s->threads);
-  case 'b':
-    return tool_number(value, 1, UINT64_MAX, &s->log.segment_bytes);
-  case 's':
-    s->log.small_device = true;
-    return true;
-  case 'l':
-    s->length_prefixed = true;
-    return true;
-  default:
-    s->quiet = true;
-    return true;
+    case 'd': return tool_durability(value, &s->log.durability);
+    case 't': return tool_number(value, 1, THREADS_MAX, &s->threads);
+    case 'b': return tool_number(value, 1, UINT64_MAX, &s->log.segment_bytes);
+    case 's': s->log.small_device = true; return true;
+    case 'l': s->length_prefixed = true; return true;
+    default: s->quiet = true; return true;
   }
 }
 
@@ -263,8 +246,7 @@ static int run(int argc, char **argv) {
   settings s = {.log.struct_size = sizeof s.log, .threads = 1};
   int option;
   while ((option = tool_next_option(argc, argv, options)) != -1) {
-    if (option == '?')
-      return TOOL_USAGE;
+    if (option == '?') return TOOL_USAGE;
     if (!set_option(&s, option, optarg))
       return tool_usage(argv[0], "\"%s\" is not allowed there", optarg);
   }
@@ -277,35 +259,31 @@ static int run(int argc, char **argv) {
   return s.path == NULL ? TOOL_USAGE : append(&s);
 }
 
+static const char help[] =
+    "A missing log is created. Each line is a record, without its newline.\n"
+    "What one read of the input brings shares one sync. At the end\n"
+    "everything is synced, in every mode.\n"
+    "\n"
+    "  --durability MODE   when to sync; may be given again, or with commas,\n"
+    "                      for whichever comes first (default every=1):\n"
+    "                        every=N      after N records\n"
+    "                        bytes=B      after B bytes\n"
+    "                        interval=MS  after that many ms, 10 or more\n"
+    "                        pagecache    when the kernel likes\n"
+    "  --length-prefixed   records are 4 bytes of length, little-endian, and\n"
+    "                      their bytes\n"
+    "  --threads N         deal the records to N threads; the order is then\n"
+    "                      the input's only within what one read brought\n"
+    "  --segment-bytes B   size of new segments (default 64M)\n"
+    "  --small             for small devices: segments of 1M\n"
+    "  --quiet             no summary, unless something failed\n"
+    "\n"
+    "Numbers may end in K, M or G.\n";
+
 const tool_command tool_append = {
     .name = "append",
     .arguments = "[options] DIR",
     .summary = "append the lines of standard input as records",
-    .help =
-        "A missing log is created. Each line is a record, without its "
-        "newline.\n"
-        "What one read of the input brings shares one sync. At the end\n"
-        "everything is synced, in every mode.\n"
-        "\n"
-        "  --durability MODE    when to sync; may be given again, or with "
-        "commas\n"
-        "                       for whichever comes first (default every=1):\n"
-        "                         every=N      after N records\n"
-        "                         bytes=B      after B bytes\n"
-        "                         interval=MS  after so many milliseconds, 10 "
-        "or more\n"
-        "                         pagecache    never; the kernel writes when "
-        "it likes\n"
-        "  --length-prefixed    records are 4 bytes of length, little-endian, "
-        "and\n"
-        "                       their bytes\n"
-        "  --threads N          deal the records to N threads; the order is "
-        "then\n"
-        "                       the input's only within what one read brought\n"
-        "  --segment-bytes B    size of new segments (default 64M)\n"
-        "  --small              for small devices: segments of 1M\n"
-        "  --quiet              no summary, unless something failed\n"
-        "\n"
-        "Numbers may end in K, M or G.\n",
+    .help = help,
     .run = run,
 };

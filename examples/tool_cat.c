@@ -2,10 +2,10 @@
  *
  * duralog cat: records to stdout.
  */
-#include "tool.h"
-
 #include <inttypes.h>
 #include <string.h>
+
+#include "tool.h"
 
 typedef enum format { RAW, OFFSET, JSON, LENGTH_PREFIXED } format;
 
@@ -37,21 +37,17 @@ static void put_json(const duralog_record *record) {
 static void put_record(const settings *s, const duralog_record *record) {
   char time[TOOL_TIME_BYTES];
   switch (s->format) {
-  case JSON:
-    put_json(record);
-    break;
-  case OFFSET:
-    tool_time(record->timestamp_ms, time);
-    printf("%" PRIu64 "\t%s\t", record->offset, time);
-    fwrite(record->data, 1, record->size, stdout);
-    break;
-  case LENGTH_PREFIXED:
-    put_prefix(record->size);
-    fwrite(record->data, 1, record->size, stdout);
-    return;
-  case RAW:
-    fwrite(record->data, 1, record->size, stdout);
-    break;
+    case JSON: put_json(record); break;
+    case OFFSET:
+      tool_time(record->timestamp_ms, time);
+      printf("%" PRIu64 "\t%s\t", record->offset, time);
+      fwrite(record->data, 1, record->size, stdout);
+      break;
+    case LENGTH_PREFIXED:
+      put_prefix(record->size);
+      fwrite(record->data, 1, record->size, stdout);
+      return;
+    case RAW: fwrite(record->data, 1, record->size, stdout); break;
   }
   putchar(s->terminator);
 }
@@ -91,8 +87,7 @@ static int put_all(const settings *s, tool_scan *scan, const duralog *log) {
   int code = tool_finish_output(TOOL_OK);
   bool missed =
       error == DURALOG_E_AT_END && scan->records_left > 0 && print_missed(scan);
-  if (code == TOOL_OK && (scan->damage_met > 0 || missed))
-    code = TOOL_DAMAGE;
+  if (code == TOOL_OK && (scan->damage_met > 0 || missed)) code = TOOL_DAMAGE;
   return code;
 }
 
@@ -114,10 +109,8 @@ static int cat_log(const settings *s, duralog *log,
   tool_scan scan;
   duralog_error error =
       tool_scan_open(&scan, log, report, s->level, s->from, s->to, s->count);
-  if (error == DURALOG_E_RANGE)
-    return fail_range(s, log);
-  if (error != DURALOG_OK)
-    return tool_fail_on("reading", s->path, error, log);
+  if (error == DURALOG_E_RANGE) return fail_range(s, log);
+  if (error != DURALOG_OK) return tool_fail_on("reading", s->path, error, log);
   int code = put_all(s, &scan, log);
   duralog_reader_close(&scan.reader);
   return code;
@@ -127,8 +120,7 @@ static int cat(const settings *s) {
   duralog *log;
   duralog_report report;
   int code = tool_open_read_only(s->path, &log, &report);
-  if (code != TOOL_OK)
-    return code;
+  if (code != TOOL_OK) return code;
   code = cat_log(s, log, &report);
   duralog_error error = duralog_close(&log);
   if (code == TOOL_OK && error != DURALOG_OK)
@@ -150,23 +142,13 @@ static bool set_format(settings *s, const char *value) {
 
 static bool set_option(settings *s, int option, const char *value) {
   switch (option) {
-  case 'f':
-    return tool_number(value, 0, UINT64_MAX - 1, &s->from);
-  case 't':
-    return tool_number(value, 0, UINT64_MAX, &s->to);
-  case 'c':
-    return tool_number(value, 0, UINT64_MAX, &s->count);
-  case 'F':
-    return set_format(s, value);
-  case 'd':
-    s->level = DURALOG_LEVEL_DURABLE;
-    return true;
-  case '0':
-    s->terminator = '\0';
-    return true;
-  default:
-    s->format = LENGTH_PREFIXED;
-    return true;
+    case 'f': return tool_number(value, 0, UINT64_MAX - 1, &s->from);
+    case 't': return tool_number(value, 0, UINT64_MAX, &s->to);
+    case 'c': return tool_number(value, 0, UINT64_MAX, &s->count);
+    case 'F': return set_format(s, value);
+    case 'd': s->level = DURALOG_LEVEL_DURABLE; return true;
+    case '0': s->terminator = '\0'; return true;
+    default: s->format = LENGTH_PREFIXED; return true;
   }
 }
 
@@ -187,8 +169,7 @@ static int run(int argc, char **argv) {
                 .terminator = '\n'};
   int option;
   while ((option = tool_next_option(argc, argv, options)) != -1) {
-    if (option == '?')
-      return TOOL_USAGE;
+    if (option == '?') return TOOL_USAGE;
     if (!set_option(&s, option, optarg))
       return tool_usage(argv[0], "\"%s\" is not allowed there", optarg);
   }
@@ -196,29 +177,28 @@ static int run(int argc, char **argv) {
   return s.path == NULL ? TOOL_USAGE : cat(&s);
 }
 
+static const char help[] =
+    "Prints each record and a newline. Where another process writes, shows\n"
+    "the log as it was at the start. Damaged records are named on standard\n"
+    "error and left out; the exit code is then 3.\n"
+    "\n"
+    "  --from N            begin at this offset (default: the oldest)\n"
+    "  --to N              end before this offset\n"
+    "  --count N           at most so many records\n"
+    "  --durable           only what is known to survive power loss; of a\n"
+    "                      living writer's last records it is not known\n"
+    "  --format FORMAT     raw     the record (default)\n"
+    "                      offset  offset, tab, time, tab, the record\n"
+    "                      json    one object a line; bytes that are not\n"
+    "                              UTF-8 as base64: data_base64, key_base64\n"
+    "  --null              end each with a zero byte, not a newline\n"
+    "  --length-prefixed   4 bytes of length, little-endian, and the record,\n"
+    "                      as append --length-prefixed reads it\n";
+
 const tool_command tool_cat = {
     .name = "cat",
     .arguments = "[options] DIR",
     .summary = "print records",
-    .help =
-        "Prints each record and a newline. Reads while another process "
-        "writes,\n"
-        "as of the moment of opening. Damaged records are named on standard\n"
-        "error and left out; the exit code is then 3.\n"
-        "\n"
-        "  --from N             begin at this offset (default: the oldest)\n"
-        "  --to N               end before this offset\n"
-        "  --count N            at most so many records\n"
-        "  --durable            only what survives power loss\n"
-        "  --format FORMAT      raw     the record (default)\n"
-        "                       offset  offset, tab, time, tab, the record\n"
-        "                       json    an object a line; what is not UTF-8 "
-        "goes\n"
-        "                               as base64 into data_base64, "
-        "key_base64\n"
-        "  --null               end each with a zero byte, not a newline\n"
-        "  --length-prefixed    4 bytes of length, little-endian, and the "
-        "record;\n"
-        "                       as append --length-prefixed reads it\n",
+    .help = help,
     .run = run,
 };

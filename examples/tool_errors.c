@@ -2,11 +2,11 @@
  *
  * Errors of the library as sentences and exit codes.
  */
-#include "tool.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+
+#include "tool.h"
 
 const char tool_exit_codes[] =
     "Exit codes:\n"
@@ -23,38 +23,26 @@ const char tool_exit_codes[] =
 
 int tool_exit_code(duralog_error error) {
   switch (error) {
-  case DURALOG_OK:
-    return TOOL_OK;
-  case DURALOG_E_ARGUMENT:
-    return TOOL_USAGE;
-  case DURALOG_E_CORRUPT:
-    return TOOL_DAMAGE;
-  case DURALOG_E_NOT_FOUND:
-  case DURALOG_E_FOREIGN:
-    return TOOL_NO_LOG;
-  case DURALOG_E_BUSY:
-    return TOOL_BUSY;
-  case DURALOG_E_FULL:
-    return TOOL_FULL;
-  case DURALOG_E_POISONED:
-    return TOOL_SYNC_FAILED;
-  case DURALOG_E_PERMISSION:
-  case DURALOG_E_READ_ONLY:
-    return TOOL_DENIED;
-  case DURALOG_E_NEWER:
-  case DURALOG_E_UNSUPPORTED:
-    return TOOL_UNSUPPORTED;
-  default:
-    return TOOL_FAILED;
+    case DURALOG_OK: return TOOL_OK;
+    case DURALOG_E_ARGUMENT: return TOOL_USAGE;
+    case DURALOG_E_CORRUPT: return TOOL_DAMAGE;
+    case DURALOG_E_NOT_FOUND:
+    case DURALOG_E_FOREIGN: return TOOL_NO_LOG;
+    case DURALOG_E_BUSY: return TOOL_BUSY;
+    case DURALOG_E_FULL: return TOOL_FULL;
+    case DURALOG_E_POISONED: return TOOL_SYNC_FAILED;
+    case DURALOG_E_PERMISSION:
+    case DURALOG_E_READ_ONLY: return TOOL_DENIED;
+    case DURALOG_E_NEWER:
+    case DURALOG_E_UNSUPPORTED: return TOOL_UNSUPPORTED;
+    default: return TOOL_FAILED;
   }
 }
 
 /* "; <sentence> (<path>, byte <position>: <system error>)" */
 static void print_details(const duralog_diagnostic *diagnostic) {
-  if (diagnostic->text[0] != '\0')
-    fprintf(stderr, "; %s", diagnostic->text);
-  if (diagnostic->path[0] == '\0' && diagnostic->os_error == 0)
-    return;
+  if (diagnostic->text[0] != '\0') fprintf(stderr, "; %s", diagnostic->text);
+  if (diagnostic->path[0] == '\0' && diagnostic->os_error == 0) return;
   fprintf(stderr, " (%s", diagnostic->path);
   if (diagnostic->position != UINT64_MAX)
     fprintf(stderr, ", byte %llu", (unsigned long long)diagnostic->position);
@@ -94,11 +82,9 @@ int tool_usage(const char *command, const char *format, ...) {
 
 int tool_finish_output(int code) {
   /* After a failed write errno is still its own: commands stop there. */
-  if (ferror(stdout) == 0 && fflush(stdout) == 0)
-    return code;
+  if (ferror(stdout) == 0 && fflush(stdout) == 0) return code;
   /* EPIPE: who read it has had enough (cat | head), which is no failure. */
-  if (errno == EPIPE)
-    return code;
+  if (errno == EPIPE) return code;
   fprintf(stderr, "duralog: writing standard output: %s\n", strerror(errno));
   return code == TOOL_OK ? TOOL_FAILED : code;
 }

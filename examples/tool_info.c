@@ -2,10 +2,10 @@
  *
  * duralog info: what a log consists of, as a table or as JSON.
  */
-#include "tool.h"
-
 #include <inttypes.h>
 #include <string.h>
+
+#include "tool.h"
 
 typedef struct facts {
   const char *path;
@@ -20,15 +20,14 @@ static size_t damage_shown(const duralog_report *report) {
 }
 
 /* Calls `print` for each segment. */
-static duralog_error
-each_segment(duralog *log, void (*print)(size_t, const duralog_segment *)) {
+static duralog_error each_segment(duralog *log,
+                                  void (*print)(size_t,
+                                                const duralog_segment *)) {
   duralog_segment segment = {.struct_size = sizeof segment};
   for (size_t i = 0;; i++) {
     duralog_error error = duralog_get_segment(log, i, &segment);
-    if (error == DURALOG_E_RANGE)
-      return DURALOG_OK;
-    if (error != DURALOG_OK)
-      return error;
+    if (error == DURALOG_E_RANGE) return DURALOG_OK;
+    if (error != DURALOG_OK) return error;
     print(i, &segment);
   }
 }
@@ -43,7 +42,7 @@ static void print_offsets(const duralog_watermarks *marks) {
          "\ndurable      %" PRIu64,
          marks->start, marks->end, marks->durable);
   if (marks->durable < marks->end)
-    printf(" (not yet: %" PRIu64 " records)", marks->end - marks->durable);
+    printf(" (not known of %" PRIu64 " records)", marks->end - marks->durable);
   printf("\nepoch        %" PRIu64 "\n", marks->epoch);
 }
 
@@ -70,20 +69,26 @@ static void print_state(const duralog_report *report) {
 }
 
 static void print_damage(const duralog_report *report) {
-  printf("damage       %s\n", report->damage_count == 0
-                                  ? "none seen at opening (verify reads all)"
-                                  : "");
-  for (size_t i = 0; i < damage_shown(report); i++) {
-    fputs("             ", stdout);
+  size_t shown = damage_shown(report);
+  if (report->damage_count == 0)
+    puts("damage       none seen at opening (verify reads all)");
+  for (size_t i = 0; i < shown; i++) {
+    fputs(i == 0 ? "damage       " : "             ", stdout);
     tool_print_damage(stdout, &report->damage[i]);
   }
-  if (report->damage_count > damage_shown(report))
-    printf("             and %zu more\n",
-           report->damage_count - damage_shown(report));
+  if (report->damage_count > shown)
+    printf("             and %zu more\n", report->damage_count - shown);
+}
+
+static void used_text(const duralog_segment *segment, char out[24]) {
+  if (segment->used == 0)
+    snprintf(out, 24, "unknown");
+  else
+    snprintf(out, 24, "%" PRIu64, segment->used);
 }
 
 static void print_segment(size_t index, const duralog_segment *segment) {
-  char created[TOOL_TIME_BYTES];
+  char created[TOOL_TIME_BYTES], used[24];
   if (index == 0)
     printf("\n%8s %12s %12s %6s %11s %11s  %-24s  %s\n", "segment", "first",
            "end", "epoch", "used", "bytes", "first append", "state");
@@ -92,11 +97,15 @@ static void print_segment(size_t index, const duralog_segment *segment) {
     puts(" its header cannot be read");
     return;
   }
-  tool_time(segment->created_ms, created);
-  printf(" %12" PRIu64 " %12" PRIu64 " %6" PRIu64 " %11" PRIu64 " %11" PRIu64
+  if (segment->first == segment->end)
+    snprintf(created, sizeof created, "none");
+  else
+    tool_time(segment->created_ms, created);
+  used_text(segment, used);
+  printf(" %12" PRIu64 " %12" PRIu64 " %6" PRIu64 " %11s %11" PRIu64
          "  %-24s  %s\n",
-         segment->first, segment->end, segment->epoch, segment->used,
-         segment->bytes, created, segment->sealed ? "sealed" : "open");
+         segment->first, segment->end, segment->epoch, used, segment->bytes,
+         created, segment->sealed ? "sealed" : "open");
 }
 
 static duralog_error print_table(const facts *f) {
@@ -148,7 +157,10 @@ static void json_segment(size_t index, const duralog_segment *segment) {
   json_number("first", segment->first);
   json_number("end", segment->end);
   json_number("bytes", segment->bytes);
-  json_number("used", segment->used);
+  if (segment->used == 0)
+    fputs("\"used\":null,", stdout);
+  else
+    json_number("used", segment->used);
   json_number("epoch", segment->epoch);
   printf("\"created_ms\":%" PRId64 ",", segment->created_ms);
   json_bool("sealed", segment->sealed);
@@ -176,11 +188,9 @@ static duralog_error print_json(const facts *f) {
 static int info(const char *path, bool json) {
   facts f = {.path = path, .marks.struct_size = sizeof f.marks};
   int code = tool_open_read_only(path, &f.log, &f.report);
-  if (code != TOOL_OK)
-    return code;
+  if (code != TOOL_OK) return code;
   duralog_error error = duralog_get_watermarks(f.log, &f.marks);
-  if (error == DURALOG_OK)
-    error = json ? print_json(&f) : print_table(&f);
+  if (error == DURALOG_OK) error = json ? print_json(&f) : print_table(&f);
   if (error != DURALOG_OK)
     code = tool_fail_on("examining", path, error, f.log);
   else if (f.report.damage_count > 0)
@@ -198,22 +208,23 @@ static int run(int argc, char **argv) {
   bool json = false;
   int option;
   while ((option = tool_next_option(argc, argv, options)) != -1) {
-    if (option == '?')
-      return TOOL_USAGE;
+    if (option == '?') return TOOL_USAGE;
     json = true;
   }
   const char *path = tool_directory(argc, argv);
   return path == NULL ? TOOL_USAGE : info(path, json);
 }
 
+static const char help[] =
+    "Start, end and durable are offsets, each the first one beyond. The\n"
+    "exit code is 3 if opening finds damage; only verify reads all.\n"
+    "\n"
+    "  --json              one JSON object\n";
+
 const tool_command tool_info = {
     .name = "info",
     .arguments = "[--json] DIR",
     .summary = "show watermarks, segments, epochs and the last close",
-    .help =
-        "Start, end and durable are offsets, each the first one beyond. The\n"
-        "exit code is 3 if opening finds damage; only verify reads all.\n"
-        "\n"
-        "  --json               one JSON object\n",
+    .help = help,
     .run = run,
 };

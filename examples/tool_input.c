@@ -5,12 +5,12 @@
  * writes line by line is answered line by line, and a file goes in at full
  * speed. The unfinished record at a portion's end waits in `rest`.
  */
-#include "tool.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "tool.h"
 
 #define READ_BYTES ((size_t)256 << 10)
 #define RECORD_BYTES_MAX ((size_t)1 << 30) /* no segment is larger */
@@ -34,14 +34,11 @@ void tool_chunk_free(tool_chunk *chunk) {
 }
 
 static bool chunk_reserve(tool_chunk *chunk, size_t more) {
-  if (chunk->capacity - chunk->size >= more)
-    return true;
+  if (chunk->capacity - chunk->size >= more) return true;
   size_t capacity = 2 * chunk->capacity;
-  if (capacity < chunk->size + more)
-    capacity = chunk->size + more;
+  if (capacity < chunk->size + more) capacity = chunk->size + more;
   unsigned char *bytes = realloc(chunk->bytes, capacity);
-  if (bytes == NULL)
-    return false;
+  if (bytes == NULL) return false;
   chunk->bytes = bytes;
   chunk->capacity = capacity;
   return true;
@@ -49,10 +46,8 @@ static bool chunk_reserve(tool_chunk *chunk, size_t more) {
 
 static bool chunk_copy(tool_chunk *chunk, const unsigned char *bytes,
                        size_t size) {
-  if (size == 0)
-    return true;
-  if (!chunk_reserve(chunk, size))
-    return false;
+  if (size == 0) return true;
+  if (!chunk_reserve(chunk, size)) return false;
   memcpy(chunk->bytes + chunk->size, bytes, size);
   chunk->size += size;
   return true;
@@ -63,8 +58,7 @@ static bool chunk_entry(tool_chunk *chunk, size_t position, size_t size) {
     size_t max = chunk->entries_max == 0 ? 256 : 2 * chunk->entries_max;
     duralog_entry *entries =
         realloc(chunk->entries, max * sizeof *chunk->entries);
-    if (entries == NULL)
-      return false;
+    if (entries == NULL) return false;
     chunk->entries = entries;
     chunk->entries_max = max;
   }
@@ -101,10 +95,8 @@ static size_t prefix_decode(const unsigned char *bytes) {
 static const char *split_prefixed(tool_chunk *chunk) {
   while (chunk->size - chunk->parsed >= PREFIX_BYTES) {
     size_t size = prefix_decode(chunk->bytes + chunk->parsed);
-    if (size > RECORD_BYTES_MAX)
-      return too_large;
-    if (chunk->size - chunk->parsed - PREFIX_BYTES < size)
-      break;
+    if (size > RECORD_BYTES_MAX) return too_large;
+    if (chunk->size - chunk->parsed - PREFIX_BYTES < size) break;
     if (!chunk_entry(chunk, chunk->parsed + PREFIX_BYTES, size))
       return out_of_memory;
     chunk->parsed += PREFIX_BYTES + size;
@@ -114,10 +106,8 @@ static const char *split_prefixed(tool_chunk *chunk) {
 
 /* The input is over: a last line needs no newline, a record needs its bytes. */
 static const char *split_last(const tool_input *input, tool_chunk *chunk) {
-  if (chunk->parsed == chunk->size)
-    return NULL;
-  if (input->length_prefixed)
-    return "the input ends inside a record";
+  if (chunk->parsed == chunk->size) return NULL;
+  if (input->length_prefixed) return "the input ends inside a record";
   if (!chunk_entry(chunk, chunk->parsed, chunk->size - chunk->parsed))
     return out_of_memory;
   chunk->parsed = chunk->size;
@@ -126,19 +116,16 @@ static const char *split_last(const tool_input *input, tool_chunk *chunk) {
 
 static ssize_t read_some(int descriptor, unsigned char *bytes, size_t size) {
   ssize_t got;
-  do
-    got = read(descriptor, bytes, size);
+  do got = read(descriptor, bytes, size);
   while (got < 0 && errno == EINTR);
   return got;
 }
 
 static const char *read_once(tool_input *input, tool_chunk *chunk) {
-  if (!chunk_reserve(chunk, READ_BYTES))
-    return out_of_memory;
+  if (!chunk_reserve(chunk, READ_BYTES)) return out_of_memory;
   ssize_t got = read_some(input->descriptor, chunk->bytes + chunk->size,
                           chunk->capacity - chunk->size);
-  if (got < 0)
-    return strerror(errno);
+  if (got < 0) return strerror(errno);
   if (got == 0) {
     input->ended = true;
     return split_last(input, chunk);

@@ -2,11 +2,11 @@
  *
  * Options and their values.
  */
-#include "tool.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tool.h"
 
 int tool_next_option(int argc, char **argv, const struct option *options) {
   opterr = 0; /* our messages name the command and end with its help */
@@ -22,8 +22,7 @@ int tool_next_option(int argc, char **argv, const struct option *options) {
 }
 
 const char *tool_directory(int argc, char **argv) {
-  if (argc - optind == 1)
-    return argv[optind];
+  if (argc - optind == 1) return argv[optind];
   tool_usage(argv[0], "%s wants one directory, not %d", argv[0], argc - optind);
   return NULL;
 }
@@ -31,11 +30,9 @@ const char *tool_directory(int argc, char **argv) {
 /* 1, 1024, … for "", "K", "M", "G"; 0 for anything else. */
 static uint64_t suffix_factor(const char *suffix) {
   const char *letters = "KMG";
-  if (suffix[0] == '\0')
-    return 1;
+  if (suffix[0] == '\0') return 1;
   const char *letter = strchr(letters, suffix[0]);
-  if (letter == NULL || suffix[1] != '\0')
-    return 0;
+  if (letter == NULL || suffix[1] != '\0') return 0;
   return UINT64_C(1024) << (10 * (letter - letters));
 }
 
@@ -46,19 +43,16 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out) {
   errno = 0;
   uint64_t number = strtoull(text, &suffix, 10);
   uint64_t factor = suffix_factor(suffix);
-  if (errno != 0 || factor == 0 || number > UINT64_MAX / factor)
-    return false;
+  if (errno != 0 || factor == 0 || number > UINT64_MAX / factor) return false;
   number *= factor;
-  if (number < min || number > max)
-    return false;
+  if (number < min || number > max) return false;
   *out = number;
   return true;
 }
 
 static bool durability_interval(const char *value, uint32_t *interval_ms) {
   uint64_t number;
-  if (!tool_number(value, 10, UINT32_MAX, &number))
-    return false;
+  if (!tool_number(value, 10, UINT32_MAX, &number)) return false;
   *interval_ms = (uint32_t)number;
   return true;
 }
@@ -69,8 +63,7 @@ static bool durability_item(char *item, duralog_durability *durability) {
     return true;
   }
   char *value = strchr(item, '=');
-  if (value == NULL)
-    return false;
+  if (value == NULL) return false;
   *value++ = '\0';
   if (strcmp(item, "every") == 0)
     return tool_number(value, 1, UINT64_MAX, &durability->sync_every_records);

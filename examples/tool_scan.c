@@ -5,9 +5,9 @@
  * either end, the meta file); the scan keeps book of what it met, so that a
  * walk over everything does not end in silence.
  */
-#include "tool.h"
-
 #include <inttypes.h>
+
+#include "tool.h"
 
 int tool_open_read_only(const char *path, duralog **log,
                         duralog_report *report) {
@@ -15,8 +15,7 @@ int tool_open_read_only(const char *path, duralog **log,
   duralog_diagnostic diagnostic = {.struct_size = sizeof diagnostic};
   *report = (duralog_report){.struct_size = sizeof *report};
   duralog_error error = duralog_open(path, &options, log, report, &diagnostic);
-  if (error == DURALOG_OK)
-    return TOOL_OK;
+  if (error == DURALOG_OK) return TOOL_OK;
   return tool_fail("opening", path, error, &diagnostic);
 }
 
@@ -24,8 +23,7 @@ static duralog_error scan_seek(tool_scan *scan) {
   duralog_error error = DURALOG_OK;
   if (scan->from != UINT64_MAX)
     error = duralog_seek(scan->reader, DURALOG_SEEK_OFFSET, scan->from);
-  if (error == DURALOG_OK)
-    error = duralog_tell(scan->reader, &scan->from);
+  if (error == DURALOG_OK) error = duralog_tell(scan->reader, &scan->from);
   return error;
 }
 
@@ -35,11 +33,9 @@ duralog_error tool_scan_open(tool_scan *scan, duralog *log,
   *scan = (tool_scan){
       .report = report, .from = from, .to = to, .records_left = count};
   duralog_error error = duralog_reader_open(log, level, &scan->reader);
-  if (error != DURALOG_OK)
-    return error;
+  if (error != DURALOG_OK) return error;
   error = scan_seek(scan);
-  if (error != DURALOG_OK)
-    duralog_reader_close(&scan->reader);
+  if (error != DURALOG_OK) duralog_reader_close(&scan->reader);
   return error;
 }
 
@@ -62,8 +58,7 @@ static void mark_met(tool_scan *scan, const duralog_damage *damage) {
 static duralog_error pass_damage(tool_scan *scan, uint64_t position,
                                  duralog_damage *damage) {
   duralog_error error = duralog_reader_diagnose(scan->reader, damage, NULL);
-  if (error != DURALOG_OK)
-    return error;
+  if (error != DURALOG_OK) return error;
   mark_met(scan, damage);
   /* Where nothing readable follows, this range is the last thing told. */
   if (damage->to <= position ||
@@ -76,15 +71,12 @@ duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
                              duralog_damage *damage) {
   uint64_t position;
   duralog_error error = duralog_tell(scan->reader, &position);
-  if (error != DURALOG_OK)
-    return error;
+  if (error != DURALOG_OK) return error;
   if (scan->over || scan->records_left == 0 || position >= scan->to)
     return DURALOG_E_AT_END;
   error = duralog_read_next(scan->reader, record);
-  if (error == DURALOG_E_CORRUPT)
-    return pass_damage(scan, position, damage);
-  if (error == DURALOG_OK)
-    scan->records_left--;
+  if (error == DURALOG_E_CORRUPT) return pass_damage(scan, position, damage);
+  if (error == DURALOG_OK) scan->records_left--;
   return error;
 }
 

@@ -2,15 +2,14 @@
  *
  * Times and JSON.
  */
-#include "tool.h"
-
 #include <inttypes.h>
 #include <time.h>
 
+#include "tool.h"
+
 void tool_time(int64_t timestamp_ms, char out[TOOL_TIME_BYTES]) {
   int64_t ms = timestamp_ms % 1000;
-  if (ms < 0)
-    ms += 1000; /* C rounds towards zero, a clock rounds down */
+  if (ms < 0) ms += 1000; /* C rounds towards zero, a clock rounds down */
   time_t seconds = (time_t)((timestamp_ms - ms) / 1000);
   struct tm utc;
   char date[TOOL_TIME_BYTES - 8];
@@ -23,14 +22,10 @@ void tool_time(int64_t timestamp_ms, char out[TOOL_TIME_BYTES]) {
 
 /* How many bytes follow this first byte of a UTF-8 sequence; 4 for none. */
 static size_t utf8_followers(unsigned char first) {
-  if (first < 0x80)
-    return 0;
-  if (first >= 0xC2 && first < 0xE0)
-    return 1;
-  if (first >= 0xE0 && first < 0xF0)
-    return 2;
-  if (first >= 0xF0 && first < 0xF5)
-    return 3;
+  if (first < 0x80) return 0;
+  if (first >= 0xC2 && first < 0xE0) return 1;
+  if (first >= 0xE0 && first < 0xF0) return 2;
+  if (first >= 0xF0 && first < 0xF5) return 3;
   return 4;
 }
 
@@ -45,13 +40,11 @@ static bool utf8_second_fits(unsigned char first, unsigned char second) {
 static bool utf8_valid(const unsigned char *bytes, size_t size) {
   for (size_t i = 0; i < size;) {
     size_t followers = utf8_followers(bytes[i]);
-    if (followers > 3 || followers > size - i - 1)
-      return false;
+    if (followers > 3 || followers > size - i - 1) return false;
     if (followers > 0 && !utf8_second_fits(bytes[i], bytes[i + 1]))
       return false;
     for (size_t k = 2; k <= followers; k++)
-      if ((bytes[i + k] & 0xC0) != 0x80)
-        return false;
+      if ((bytes[i + k] & 0xC0) != 0x80) return false;
     i += followers + 1;
   }
   return true;
@@ -74,10 +67,8 @@ static void base64(FILE *out, const unsigned char *bytes, size_t size) {
   for (size_t i = 0; i < size; i += 3) {
     size_t left = size - i;
     uint32_t group = (uint32_t)bytes[i] << 16;
-    if (left > 1)
-      group |= (uint32_t)bytes[i + 1] << 8;
-    if (left > 2)
-      group |= bytes[i + 2];
+    if (left > 1) group |= (uint32_t)bytes[i + 1] << 8;
+    if (left > 2) group |= bytes[i + 2];
     fputc(digits[group >> 18], out);
     fputc(digits[group >> 12 & 63], out);
     fputc(left > 1 ? digits[group >> 6 & 63] : '=', out);

@@ -2,10 +2,10 @@
  *
  * duralog verify: read every record, which checks every checksum.
  */
-#include "tool.h"
-
 #include <inttypes.h>
 #include <unistd.h>
+
+#include "tool.h"
 
 /* Drawn anew only when the percentage has changed. */
 typedef struct progress {
@@ -29,19 +29,16 @@ static void progress_draw(unsigned percent) {
 }
 
 static void progress_show(progress *p, uint64_t offset) {
-  if (!p->shown || p->end <= p->start)
-    return;
+  if (!p->shown || p->end <= p->start) return;
   double part = (double)(offset - p->start) / (double)(p->end - p->start);
   unsigned percent = (unsigned)(100 * part);
-  if (percent == p->percent)
-    return;
+  if (percent == p->percent) return;
   p->percent = percent;
   progress_draw(percent);
 }
 
 static void progress_clear(const progress *p) {
-  if (p->shown)
-    fputs("\r\033[K", stderr);
+  if (p->shown) fputs("\r\033[K", stderr);
 }
 
 static void found_damage(findings *found, const duralog_damage *damage) {
@@ -75,10 +72,8 @@ static duralog_error verify_segments(duralog *log, findings *found) {
   for (;; found->segments++) {
     duralog_error error =
         duralog_get_segment(log, (size_t)found->segments, &segment);
-    if (error == DURALOG_E_RANGE)
-      return DURALOG_OK;
-    if (error != DURALOG_OK)
-      return error;
+    if (error == DURALOG_E_RANGE) return DURALOG_OK;
+    if (error != DURALOG_OK) return error;
     if (segment.damaged) {
       found->damaged++;
       printf("damaged: header of %020" PRIu64 ".seg\n", segment.number);
@@ -90,8 +85,7 @@ static duralog_error verify_segments(duralog *log, findings *found) {
 static void verify_rest(const tool_scan *scan, findings *found) {
   size_t i;
   for (i = 0; tool_scan_reported(scan, i); i++)
-    if (!tool_scan_met(scan, i))
-      found_damage(found, &scan->report->damage[i]);
+    if (!tool_scan_met(scan, i)) found_damage(found, &scan->report->damage[i]);
   if (scan->report->damage_count > i && found->damaged <= i) {
     printf("damaged: %zu more ranges\n", scan->report->damage_count - i);
     found->damaged += scan->report->damage_count - i;
@@ -104,18 +98,15 @@ static duralog_error verify_all(duralog *log, const duralog_report *report,
   duralog_error error =
       tool_scan_open(&scan, log, report, DURALOG_LEVEL_WRITTEN, UINT64_MAX,
                      UINT64_MAX, UINT64_MAX);
-  if (error != DURALOG_OK)
-    return error;
+  if (error != DURALOG_OK) return error;
   progress p = {.shown = isatty(STDERR_FILENO) == 1,
                 .percent = 101,
                 .start = scan.from,
                 .end = report->end};
   error = verify_records(&scan, &p, found);
   progress_clear(&p);
-  if (error == DURALOG_OK)
-    error = verify_segments(log, found);
-  if (error == DURALOG_OK)
-    verify_rest(&scan, found);
+  if (error == DURALOG_OK) error = verify_segments(log, found);
+  if (error == DURALOG_OK) verify_rest(&scan, found);
   duralog_reader_close(&scan.reader);
   return error;
 }
@@ -139,15 +130,13 @@ static int verify(const char *path) {
   duralog_report report;
   findings found = {0};
   int code = tool_open_read_only(path, &log, &report);
-  if (code != TOOL_OK)
-    return code;
+  if (code != TOOL_OK) return code;
   duralog_error error = verify_all(log, &report, &found);
   if (error != DURALOG_OK)
     code = tool_fail_on("reading", path, error, log);
   else
     print_findings(&report, &found);
-  if (code == TOOL_OK && found.damaged > 0)
-    code = TOOL_DAMAGE;
+  if (code == TOOL_OK && found.damaged > 0) code = TOOL_DAMAGE;
   code = tool_finish_output(code);
   error = duralog_close(&log);
   if (code == TOOL_OK && error != DURALOG_OK)
@@ -157,18 +146,19 @@ static int verify(const char *path) {
 
 static int run(int argc, char **argv) {
   static const struct option options[] = {{0}};
-  if (tool_next_option(argc, argv, options) != -1)
-    return TOOL_USAGE;
+  if (tool_next_option(argc, argv, options) != -1) return TOOL_USAGE;
   const char *path = tool_directory(argc, argv);
   return path == NULL ? TOOL_USAGE : verify(path);
 }
+
+static const char help[] =
+    "Names each range that cannot be read; the exit code is then 3. The\n"
+    "log is not changed, and may be in use by a writer.\n";
 
 const tool_command tool_verify = {
     .name = "verify",
     .arguments = "DIR",
     .summary = "read every record and check every checksum",
-    .help =
-        "Names each range that cannot be read; the exit code is then 3. The\n"
-        "log is not changed, and may be in use by a writer.\n",
+    .help = help,
     .run = run,
 };

@@ -77,9 +77,7 @@ void tail_enter(struct duralog *log, struct segment *s, const struct walk *w) {
   t->epoch = w->epoch;
   t->seed = w->seed;
   t->time_max_ms = INT64_MIN;
-  /* The next segment is prepared when half of this one is used: early enough
-   * for any rate, and a log that hardly grows takes no second one. */
-  t->kick_at = log->policy_idle ? s->bytes / 2 : w->position;
+  t->kick_at = w->position; /* the preparer looks, and says when again */
   atomic_store(&log->active, s->number);
 }
 
@@ -213,11 +211,33 @@ static bool delta_fits(int64_t time, int64_t base) {
          delta <= INT32_MAX;
 }
 
-/* Store one record at the tail, which has the room. `check` was computed for
- * the shape without a time block; where one is needed after all it is computed
- * again: a timestamp 24 days away from its segment's is rare. */
-static void put_record(struct duralog *log, const duralog_entry *e,
-                       uint32_t check, bool more, uint64_t durable) {
+/* Frame a body that lies at the tail already, or is stored by now. */
+static inline void put_header(struct duralog *log, uint64_t body_bytes,
+                              uint32_t check, int64_t time, bool far,
+                              uint32_t flags, uint64_t durable) {
+  struct tail *t = &log->tail;
+  struct frame f = {
+      .body_bytes = (uint32_t)body_bytes,
+      .body_check = check,
+      .index = (uint32_t)(t->offset - t->base),
+      .time_delta = far ? 0 : (int32_t)(time - t->base_time),
+      .flags = (uint16_t)flags,
+      .lag = lag_of(t->offset, durable)};
+  STEP(log->io, "append/header");
+  frame_encode(t->map + t->position, &f, t->seed, t->position);
+  STEP(log->io, "append/stored");
+  uint64_t bytes = frame_bytes(body_bytes);
+  t->position += bytes;
+  t->bytes += bytes;
+  t->offset++;
+  if (time > t->time_max_ms) t->time_max_ms = time;
+}
+
+/* A record with a key, or with a time of its own, or after 24 idle days.
+ * `check` was computed for the shape without a time block; where one is needed
+ * after all it is computed again, which is rare. */
+static void put_shaped(struct duralog *log, const duralog_entry *e,
+                       uint32_t check, uint32_t more, uint64_t durable) {
   struct tail *t = &log->tail;
   duralog_entry timed = *e;
   if (!timed.has_timestamp) timed.timestamp_ms = t->time_ms;
@@ -225,23 +245,26 @@ static void put_record(struct duralog *log, const duralog_entry *e,
   struct shape shape;
   shape_of(&shape, &timed, far);
   if (far) check = entry_check(&shape, &timed);
-  struct frame f = {
-      .body_bytes = (uint32_t)shape.body_bytes,
-      .body_check = check,
-      .index = (uint32_t)(t->offset - t->base),
-      .time_delta = far ? 0 : (int32_t)(timed.timestamp_ms - t->base_time),
-      .flags = (uint16_t)(shape.flags | (more ? FRAME_MORE : 0)),
-      .lag = lag_of(t->offset, durable)};
   STEP(log->io, "append/body");
   put_body(t->map + t->position + FRAME_HEADER_BYTES, &shape, &timed);
-  STEP(log->io, "append/header");
-  frame_encode(t->map + t->position, &f, t->seed, t->position);
-  STEP(log->io, "append/stored");
-  uint64_t bytes = frame_bytes(shape.body_bytes);
-  t->position += bytes;
-  t->bytes += bytes;
-  t->offset++;
-  if (timed.timestamp_ms > t->time_max_ms) t->time_max_ms = timed.timestamp_ms;
+  put_header(log, shape.body_bytes, check, timed.timestamp_ms, far,
+             shape.flags | more, durable);
+}
+
+/* Store one record at the tail, which has the room. */
+static inline void put_record(struct duralog *log, const duralog_entry *e,
+                              uint32_t check, uint32_t more, uint64_t durable) {
+  struct tail *t = &log->tail;
+  if (UNLIKELY(e->key || e->has_timestamp ||
+               !delta_fits(t->time_ms, t->base_time))) {
+    put_shaped(log, e, check, more, durable);
+    return;
+  }
+  STEP(log->io, "append/body");
+  if (LIKELY(e->size))
+    memcpy(t->map + t->position + FRAME_HEADER_BYTES, e->data, e->size);
+  put_header(log, e->size, check, t->time_ms, false, FRAME_RECORD | more,
+             durable);
 }
 
 /* Let readers, other threads and the policy see what is at the tail. */
@@ -265,7 +288,9 @@ static void wake_those_who_asked(struct duralog *log, bool first_unsynced) {
   uint32_t wanted = atomic_load_explicit(&log->attention, memory_order_relaxed);
   if (LIKELY(wanted == 0)) return;
   if (wanted & ATTENTION_READERS) log_wake_readers(log);
-  if ((wanted & ATTENTION_BACKGROUND) && first_unsynced) log_kick(log);
+  if ((wanted & ATTENTION_SYNCER) && first_unsynced &&
+      log->policy.interval_ns != NONE)
+    log_kick(log, WORKER_SYNCER);
 }
 
 /* What one append asks for. */
@@ -306,7 +331,7 @@ static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
       if (next) {
         tail_roll(log, next, log->tail.epoch);
         append_unlock(log);
-        log_kick(log);
+        log_kick(log, WORKER_SYNCER); /* to seal */
         continue;
       }
       append_unlock(log);
@@ -316,9 +341,9 @@ static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
   }
 }
 
-static duralog_error append_request(struct duralog *log,
-                                    const struct request *r,
-                                    struct appended *out) {
+static inline duralog_error append_request(struct duralog *log,
+                                           const struct request *r,
+                                           struct appended *out) {
   uint64_t tick = log->io->now_coarse(log->io);
   duralog_error error = lock_with_room(log, r->bytes);
   if (UNLIKELY(error != 0)) return error;
@@ -327,7 +352,8 @@ static duralog_error append_request(struct duralog *log,
   uint64_t durable = atomic_load_explicit(&log->durable, memory_order_relaxed);
   out->first = t->offset;
   for (size_t i = 0; i < r->count; i++)
-    put_record(log, &r->entries[i], r->checks[i], i + 1 < r->count, durable);
+    put_record(log, &r->entries[i], r->checks[i],
+               i + 1 < r->count ? FRAME_MORE : 0, durable);
   out->first_unsynced = publish(log, out->first, durable);
   out->end = t->offset;
   out->end_bytes = t->bytes;
@@ -336,8 +362,8 @@ static duralog_error append_request(struct duralog *log,
   append_unlock(log);
   wake_those_who_asked(log, out->first_unsynced);
   if (UNLIKELY(out->kick)) {
-    atomic_store(&log->tick_wanted, true);
-    log_kick(log);
+    atomic_store(&log->prepare_wanted, true);
+    log_kick(log, WORKER_PREPARER);
   }
   return DURALOG_OK;
 }

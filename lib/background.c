@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The work behind the appends: beginning an epoch, preparing the next segment,
- * sealing finished ones, syncing by the clock. One body, background_tick; the
- * library's own thread is a loop around it, a host-driven log calls it from
- * duralog_tick.
+ * sealing finished ones, syncing by the clock. A tick is background_sync and
+ * background_prepare; the library's own threads are loops around the two, a
+ * host-driven log calls both from duralog_tick.
  *
  * Sealing. A finished segment is synced as a whole and says so in its header
  * page, in the background, in every mode. Its successor's file and name were
@@ -24,7 +24,7 @@
 enum {
   POPULATE_AHEAD_BYTES = 2 << 20, /* where something syncs: what is dirtied
                                    * ahead is written twice */
-  POPULATE_STEP_BYTES = 1 << 20
+  POPULATE_IDLE_BYTES = 8 << 20
 };
 
 /* ---- preparing ---- */
@@ -177,94 +177,155 @@ static duralog_error sync_by_policy(struct duralog *log) {
   return sync_until(log, s.end, 0);
 }
 
-/* What the tail wants next: a successor, pages faulted in ahead. */
-static duralog_error look_ahead(struct duralog *log) {
-  atomic_store(&log->tick_wanted, false);
-  append_lock(log);
+/* How far ahead of the tail pages should be faulted in. Where nothing syncs,
+ * twice as much again as the segment holds, so that a log that grows soon has
+ * all of it and one that hardly grows dirties little. */
+static uint64_t populate_to(const struct duralog *log, const struct segment *s,
+                            uint64_t position) {
+  if (log->small_device) return 0;
+  uint64_t to = position + POPULATE_AHEAD_BYTES;
+  if (log->policy_idle)
+    to = 3 * position + POPULATE_IDLE_BYTES;
+  return min_u64(to & ~UINT64_C(4095), s->bytes);
+}
+
+/* A successor, once an eighth is used: early enough for any rate (preparing
+ * 64 MiB takes about as long as filling the half of it at full speed), and a
+ * log that hardly grows takes no second segment. */
+static bool wants_successor(struct duralog *log, const struct segment *s,
+                            uint64_t position) {
+  return !atomic_load(&log->next) && position >= s->bytes / 8;
+}
+
+/* Fault pages in ahead of the tail and prepare its segment's successor. */
+duralog_error background_prepare(struct duralog *log) {
   struct tail *t = &log->tail;
+  atomic_store(&log->prepare_wanted, false);
+  if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+  append_lock(log);
   struct segment *s = t->segment;
-  bool successor = atomic_load(&s->started) && !atomic_load(&log->next) &&
-                   t->position >= s->bytes / 2;
-  bool ahead = !log->policy_idle && !log->small_device &&
-               atomic_load(&s->started) && s->populated < s->bytes &&
-               t->position + POPULATE_STEP_BYTES > s->populated;
-  uint64_t from = max_u64(s->populated, t->position) & ~UINT64_C(4095);
-  uint64_t to = min_u64(s->bytes, from + POPULATE_AHEAD_BYTES);
-  if (ahead) s->populated = to;
+  bool started = atomic_load(&s->started);
+  uint64_t position = t->position;
+  uint64_t from = max_u64(s->populated, position & ~UINT64_C(4095));
+  uint64_t to = started ? populate_to(log, s, position) : 0;
+  if (to > from) s->populated = to;
   catalog_pin_again(s);
   append_unlock(log);
 
+  if (to > from) (void)log->io->populate(log->io, s->map + from, to - from, true);
   duralog_error error = DURALOG_OK;
-  if (ahead) (void)log->io->populate(log->io, s->map + from, to - from, true);
-  if (successor) error = prepare_next(log);
+  if (started && wants_successor(log, s, position)) error = prepare_next(log);
 
   append_lock(log);
   if (t->segment == s) { /* when to be called again */
-    uint64_t half = atomic_load(&log->next) ? NONE : s->bytes / 2;
-    uint64_t populated = log->policy_idle || log->small_device ||
-                                 s->populated >= s->bytes
-                             ? NONE
-                             : s->populated - POPULATE_STEP_BYTES;
-    t->kick_at = error ? NONE : min_u64(half, populated);
+    uint64_t ahead = to && to < s->bytes ? position + (to - position) / 2 : NONE;
+    uint64_t eighth = atomic_load(&log->next) ? NONE : s->bytes / 8;
+    t->kick_at = error ? NONE : min_u64(ahead, eighth);
   }
   append_unlock(log);
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }
 
-duralog_error background_tick(struct duralog *log) {
+/* Sync by the clock and seal what is finished. */
+duralog_error background_sync(struct duralog *log) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   duralog_error error = sync_by_policy(log);
-  if (!error) error = look_ahead(log);
-  duralog_error sealed =
-      atomic_load(&log->poisoned) ? DURALOG_E_POISONED : background_seal(log);
-  return sealed ? sealed : error;
+  return error ? error : background_seal(log);
 }
 
-uint64_t background_deadline(const struct duralog *log) {
+static uint64_t sync_deadline(const struct duralog *log) {
   struct policy_state s;
   if (atomic_load(&log->poisoned) || log->read_only) return NONE;
-  if (atomic_load(&log->sync_wanted) || atomic_load(&log->tick_wanted)) return 0;
+  if (atomic_load(&log->sync_wanted)) return 0;
   if (atomic_load(&log->seal_next) < atomic_load(&log->active)) return 0;
   policy_state_of(log, &s);
   return policy_deadline(&log->policy, &s);
 }
 
-/* ---- the thread ---- */
+static uint64_t prepare_deadline(const struct duralog *log) {
+  bool idle = atomic_load(&log->poisoned) || !atomic_load(&log->prepare_wanted);
+  return idle ? NONE : 0;
+}
+
+/* ---- the threads ---- */
 
 /*
+ * Two, each a loop around one half of a tick: sealing a segment can take as
+ * long as the disk needs for all of it, and the next one must be ready before.
+ *
  * Sleep until kicked or due. An append pays for waking only where the thread
  * has asked: it sets its bit, makes a barrier in all threads, looks again, and
  * sleeps; an append that did not see the bit is seen by the second look.
  */
-void background_main(void *context) {
-  struct duralog *log = context;
+static void worker_loop(struct worker *worker,
+                        duralog_error (*body)(struct duralog *),
+                        uint64_t (*due)(const struct duralog *)) {
+  struct duralog *log = worker->log;
   io_env *io = log->io;
-  while (!atomic_load(&log->stop_thread)) {
-    uint32_t value = atomic_load(&log->thread_word);
-    (void)background_tick(log); /* a failure has its way to the host: poison, or
-                                 * the append that needs what failed here */
-    atomic_fetch_or(&log->attention, ATTENTION_BACKGROUND);
+  while (!atomic_load(&log->stop_workers)) {
+    uint32_t value = atomic_load(&worker->word);
+    (void)body(log); /* a failure has its way to the host: poison, or the append
+                      * that needs what failed here */
+    atomic_fetch_or(&log->attention, ATTENTION_SYNCER);
     io->fence_all(io);
-    uint64_t deadline = background_deadline(log);
-    if (deadline <= io->now(io) && deadline != NONE) continue;
-    if (!atomic_load(&log->stop_thread))
-      io->wait(io, &log->thread_word, value, deadline);
+    uint64_t deadline = due(log);
+    if (deadline != NONE && deadline <= io->now(io)) continue;
+    if (!atomic_load(&log->stop_workers))
+      io->wait(io, &worker->word, value, deadline);
   }
+}
+
+static void syncer_main(void *worker) {
+  worker_loop(worker, background_sync, sync_deadline);
+}
+
+static void preparer_main(void *worker) {
+  worker_loop(worker, background_prepare, prepare_deadline);
+}
+
+int background_start(struct duralog *log) {
+  static void (*const bodies[WORKERS])(void *) = {
+      [WORKER_SYNCER] = syncer_main, [WORKER_PREPARER] = preparer_main};
+  for (int i = 0; i < WORKERS; i++) {
+    struct worker *worker = &log->workers[i];
+    worker->log = log;
+    int result = log->io->thread_start(log->io, bodies[i], worker, &worker->thread);
+    if (result) {
+      worker->thread = NULL;
+      background_stop(log);
+      return result;
+    }
+  }
+  return 0;
+}
+
+void background_stop(struct duralog *log) {
+  atomic_store(&log->stop_workers, true);
+  for (int i = 0; i < WORKERS; i++) {
+    struct worker *worker = &log->workers[i];
+    if (!worker->thread) continue;
+    log_kick(log, (enum worker_kind)i);
+    log->io->thread_join(log->io, worker->thread);
+    worker->thread = NULL;
+  }
+  atomic_store(&log->stop_workers, false);
 }
 
 duralog_error duralog_tick(duralog *log) {
   duralog_error error = log_check(log);
   if (error) return error;
   if (log->read_only) return DURALOG_E_READ_ONLY;
-  return background_tick(log);
+  duralog_error synced = background_sync(log);
+  duralog_error prepared = background_prepare(log);
+  return synced ? synced : prepared;
 }
 
 duralog_error duralog_next_deadline(const duralog *log, int64_t *in_ms) {
   duralog_error error = log_check(log);
   if (error) return error;
   if (!in_ms) return DURALOG_E_ARGUMENT;
-  uint64_t deadline = background_deadline(log);
+  uint64_t deadline = min_u64(sync_deadline(log), prepare_deadline(log));
   uint64_t now = log->io->now(log->io);
   if (deadline == NONE)
     *in_ms = -1;

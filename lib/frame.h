@@ -3,7 +3,7 @@
  * Frames: what lies in a segment behind its header page. Pure encoding and
  * decoding; FORMAT.md has the same names and a worked dump.
  *
- *   0  check        u32  checksum of the 20 bytes that follow, see below
+ *   0  check        u32  checksum of these 24 bytes with 0 in its own place
  *   4  body_bytes   u32  length of the body, without padding
  *   8  body_check   u32  checksum of the body
  *  12  index        u32  offset, less the segment's first offset
@@ -30,8 +30,6 @@
 enum {
   FRAME_HEADER_BYTES = 24,
   FRAME_ALIGNMENT = 8,
-  FRAME_CHECKED_AT = 4,
-  FRAME_CHECKED_BYTES = FRAME_HEADER_BYTES - FRAME_CHECKED_AT,
   FRAME_LAG_UNKNOWN = 0xFFFF
 };
 
@@ -90,39 +88,47 @@ static inline uint64_t frame_seed(const uint8_t uuid[16], uint64_t segment,
   return checksum64(bytes, sizeof bytes, 0);
 }
 
-static inline uint32_t frame_header_check(const void *header, uint64_t seed,
-                                          uint64_t position) {
-  uint32_t check = (uint32_t)checksum64((const uint8_t *)header + FRAME_CHECKED_AT,
-                                        FRAME_CHECKED_BYTES, seed + position);
+/*
+ * The header as three words, so that it is built, checked and stored without
+ * going through memory in pieces: a load that spans two recent stores stalls.
+ */
+struct frame_words {
+  uint64_t w[3];
+};
+
+__attribute__((flatten)) static inline uint32_t frame_words_check(
+    const struct frame_words *words, uint64_t seed, uint64_t position) {
+  uint32_t check =
+      (uint32_t)checksum64(words->w, FRAME_HEADER_BYTES, seed + position);
   return check ? check : 1;
 }
 
 static inline void frame_encode(uint8_t *to, struct frame *f, uint64_t seed,
                                 uint64_t position) {
-  uint8_t header[FRAME_HEADER_BYTES];
-  store32(header + 4, f->body_bytes);
-  store32(header + 8, f->body_check);
-  store32(header + 12, f->index);
-  store32(header + 16, (uint32_t)f->time_delta);
-  store16(header + 20, f->flags);
-  store16(header + 22, f->lag);
-  f->check = frame_header_check(header, seed, position);
-  store32(header, f->check);
-  memcpy(to, header, sizeof header);
+  struct frame_words words = {
+      {LE64((uint64_t)f->body_bytes << 32),
+       LE64((uint64_t)f->body_check | (uint64_t)f->index << 32),
+       LE64((uint64_t)(uint32_t)f->time_delta | (uint64_t)f->flags << 32 |
+            (uint64_t)f->lag << 48)}};
+  f->check = frame_words_check(&words, seed, position);
+  words.w[0] |= LE64((uint64_t)f->check);
+  memcpy(to, words.w, FRAME_HEADER_BYTES);
 }
 
 /* Decode the header at `from`; false if it does not validate there. */
 static inline bool frame_decode(struct frame *f, const uint8_t *from,
                                 uint64_t seed, uint64_t position) {
-  f->check = load32(from);
-  if (f->check == 0 || f->check != frame_header_check(from, seed, position))
-    return false;
-  f->body_bytes = load32(from + 4);
-  f->body_check = load32(from + 8);
-  f->index = load32(from + 12);
-  f->time_delta = (int32_t)load32(from + 16);
-  f->flags = load16(from + 20);
-  f->lag = load16(from + 22);
+  struct frame_words words;
+  memcpy(words.w, from, FRAME_HEADER_BYTES);
+  f->check = (uint32_t)LE64(words.w[0]);
+  words.w[0] &= ~LE64(UINT64_C(0xFFFFFFFF));
+  if (f->check != frame_words_check(&words, seed, position)) return false;
+  f->body_bytes = (uint32_t)(LE64(words.w[0]) >> 32);
+  f->body_check = (uint32_t)LE64(words.w[1]);
+  f->index = (uint32_t)(LE64(words.w[1]) >> 32);
+  f->time_delta = (int32_t)(uint32_t)LE64(words.w[2]);
+  f->flags = (uint16_t)(LE64(words.w[2]) >> 32);
+  f->lag = (uint16_t)(LE64(words.w[2]) >> 48);
   return true;
 }
 

@@ -92,6 +92,8 @@ struct duralog_environment {
   int (*map_read_only)(io_env *, void *address, uint64_t bytes);
   /* Fault pages in ahead; for writing this dirties them. A hint. */
   int (*populate)(io_env *, void *address, uint64_t bytes, bool for_writing);
+  /* Take the pages out of the mapping again; they stay in the cache. A hint. */
+  int (*depopulate)(io_env *, void *address, uint64_t bytes);
 
   /* Clocks, random numbers, memory. */
   uint64_t (*now)(io_env *);        /* monotonic, exact */

@@ -404,6 +404,12 @@ static int posix_populate(io_env *io, void *address, uint64_t bytes,
   return result_or_errno(madvise(address, bytes, advice));
 }
 
+static int posix_depopulate(io_env *io, void *address, uint64_t bytes) {
+  (void)io;
+  /* Of a shared mapping nothing is lost by it. */
+  return result_or_errno(madvise(address, bytes, MADV_DONTNEED));
+}
+
 /* ---- clocks, random numbers, memory ---- */
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -569,6 +575,7 @@ io_env *io_posix(void) {
       .unmap = posix_unmap,
       .map_read_only = posix_map_read_only,
       .populate = posix_populate,
+      .depopulate = posix_depopulate,
       .now = posix_now,
       .now_coarse = posix_now_coarse,
       .wall_ms = posix_wall_ms,

@@ -78,11 +78,13 @@ void log_wake_durable(struct duralog *log) {
   log->io->wake(log->io, &log->durable_word, INT_MAX);
 }
 
-void log_kick(struct duralog *log) {
-  if (!log->thread) return;
-  atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_BACKGROUND);
-  atomic_fetch_add(&log->thread_word, 1);
-  log->io->wake(log->io, &log->thread_word, 1);
+void log_kick(struct duralog *log, enum worker_kind kind) {
+  struct worker *worker = &log->workers[kind];
+  if (!worker->thread) return;
+  if (kind == WORKER_SYNCER)
+    atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_SYNCER);
+  atomic_fetch_add(&worker->word, 1);
+  log->io->wake(log->io, &worker->word, 1);
 }
 
 duralog_error log_poison(struct duralog *log, int os_error, const char *name,

@@ -28,7 +28,16 @@ enum block_bit {
 /* Who wants to be told of appends. */
 enum attention_bit {
   ATTENTION_READERS = 1,   /* someone sleeps until `end` moves */
-  ATTENTION_BACKGROUND = 2 /* the thread sleeps without a deadline */
+  ATTENTION_SYNCER = 2 /* the syncing thread sleeps, perhaps for good */
+};
+
+/* The library's own threads. */
+enum worker_kind { WORKER_SYNCER, WORKER_PREPARER, WORKERS };
+
+struct worker {
+  struct duralog *log;
+  void *thread; /* NULL: not running */
+  _Atomic uint32_t word;
 };
 
 /* Where the next frame goes. */
@@ -111,7 +120,7 @@ struct duralog {
   uint64_t settle_end_position;     /* in the last one */
 
   _Atomic bool sync_wanted; /* by a waiter with a time limit */
-  _Atomic bool tick_wanted; /* by an append: the tail has come to `kick_at` */
+  _Atomic bool prepare_wanted; /* by an append: the tail came to `kick_at` */
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
@@ -121,9 +130,8 @@ struct duralog {
   struct catalog catalog;
   int lock_file;
 
-  void *thread;
-  _Atomic bool stop_thread;
-  _Atomic uint32_t thread_word;
+  struct worker workers[WORKERS];
+  _Atomic bool stop_workers;
 
   _Atomic uint32_t readers; /* open readers and holds */
 
@@ -158,7 +166,7 @@ duralog_error log_poison(struct duralog *, int os_error, const char *name,
                          const char *text);
 void log_wake_readers(struct duralog *);
 void log_wake_durable(struct duralog *);
-void log_kick(struct duralog *); /* the background */
+void log_kick(struct duralog *, enum worker_kind);
 uint64_t log_deadline(io_env *, int64_t timeout_ms);
 
 /* ---- append.c ---- */
@@ -206,10 +214,10 @@ duralog_error wait_durable(struct duralog *, uint64_t offset,
 duralog_error prepare_next(struct duralog *);
 /* The first append: raise the epoch, durably. `need` is that append's size. */
 duralog_error begin_epoch(struct duralog *, uint64_t need);
-duralog_error background_tick(struct duralog *);
+duralog_error background_sync(struct duralog *);
+duralog_error background_prepare(struct duralog *);
 duralog_error background_seal(struct duralog *); /* what is finished */
-uint64_t background_deadline(const struct duralog *);
-void background_main(void *log);
-
+int background_start(struct duralog *);          /* the threads */
+void background_stop(struct duralog *);
 
 #endif

@@ -530,16 +530,13 @@ static duralog_error settle_now(struct opening *o) {
   return error;
 }
 
-static duralog_error start_thread(struct opening *o) {
+static duralog_error start_threads(struct opening *o) {
   struct duralog *log = o->log;
   if (log->read_only || o->options.host_driven) return DURALOG_OK;
-  void *thread = NULL;
-  int result = log->io->thread_start(log->io, background_main, log, &thread);
-  if (result)
-    return opening_fail(o, DURALOG_E_RESOURCES, -result, NULL,
-                        "cannot start the background thread");
-  log->thread = thread;
-  return DURALOG_OK;
+  int result = background_start(log);
+  return result ? opening_fail(o, DURALOG_E_RESOURCES, -result, NULL,
+                               "cannot start the background threads")
+                : DURALOG_OK;
 }
 
 /* Free everything. In a forked child (`inherited`) the lock's descriptor is
@@ -567,7 +564,7 @@ static duralog_error opening_run(struct opening *o) {
   duralog_error error = directory_open(o);
   if (!error) error = recover(o);
   if (!error) error = settle_now(o);
-  if (!error) error = start_thread(o);
+  if (!error) error = start_threads(o);
   o->report.start = log->start;
   o->report.end = max_u64(o->report.end, atomic_load(&log->end));
   o->report.durable = max_u64(o->report.durable, atomic_load(&log->durable));
@@ -607,14 +604,6 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
 
 /* ---- closing ---- */
 
-static void stop_thread(struct duralog *log) {
-  if (!log->thread) return;
-  atomic_store(&log->stop_thread, true);
-  log_kick(log);
-  log->io->thread_join(log->io, log->thread);
-  log->thread = NULL;
-}
-
 /* Sync what is unsynced and say durably that nothing follows. */
 static duralog_error finish(struct duralog *log) {
   if (log->read_only) return DURALOG_OK;
@@ -634,7 +623,7 @@ duralog_error duralog_close(duralog **log) {
   duralog_error error = DURALOG_OK;
   if (!inherited) {
     if (atomic_load(&(*log)->readers)) return DURALOG_E_BUSY;
-    stop_thread(*log);
+    background_stop(*log);
     error = finish(*log);
   }
   log_free(*log, inherited);

@@ -183,6 +183,10 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
     struct segment_failure reason;
     if (catalog_pin(&log->catalog, &log->directory, n, &s, &reason) != CATALOG_OK)
       return log_poison(log, EIO, NULL, "a segment vanished");
+    /* Writing back a mapped page interrupts every core that runs a thread of
+     * ours, page by page; a finished segment is unmapped in one go (measured:
+     * a third of all time at full speed). */
+    if (n < active) (void)log->io->depopulate(log->io, s->map, s->bytes);
     duralog_error error = sync_file(log, s, why);
     if (!error && n < active) { /* finished: nothing but its seal will follow */
       s->data_synced = true;
