@@ -102,7 +102,7 @@ extern "C" {
   X(OK, 0, "success")                                                          \
   X(E_AT_END, -1, "no record there now: wait, or turn round")                  \
   X(E_TIMEOUT, -2, "the time limit passed first")                              \
-  X(E_BUSY, -3, "in use: another writer lives, or readers or holds are out")   \
+  X(E_BUSY, -3, "in use: by another writer, or by readers or holds")           \
   X(E_ARGUMENT, -4, "an argument is not allowed: correct the call")            \
   X(E_RANGE, -5, "the offset lies outside the log")                            \
   X(E_TOO_BIG, -6, "larger than the log's limits: split it, or raise them")    \
@@ -226,6 +226,7 @@ typedef struct duralog_report {
   uint64_t segments_walked; /* read by recovery */
   uint64_t bytes_walked;
   uint64_t walk_ns, sync_ns; /* time of recovery's reading; of its syncs */
+  uint64_t segment_bytes, record_bytes_max; /* the options in effect */
   size_t damage_count;       /* how many ranges; the first ones are here */
   duralog_damage damage[8];
   bool created;       /* the log did not exist before */
@@ -255,7 +256,8 @@ typedef struct duralog_report {
  * until the first append. Reads the unsealed segments; waits for a few syncs.
  *
  * read_only: recovers in memory and writes nothing; works without write
- * permission. If a writer is alive this is a snapshot as of opening.
+ * permission. `durable` is what the files prove, which may be less than a
+ * writer knew. If a writer is alive this is a snapshot as of opening.
  *
  * Errors; the files are unchanged after each, and no handle exists:
  *   ARGUMENT     NULL path or log, unknown struct_size, a value out of bounds,

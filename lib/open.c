@@ -18,7 +18,12 @@
 
 #include <errno.h>
 
-enum { DATA_RANGES_MAX = 4096 };
+enum {
+  DATA_RANGES_MAX = 4096,
+  /* Header page, a record's own framing, an EPOCH and a ROLL frame, rounded up:
+   * what a segment needs besides its largest record. */
+  RECORD_ROOM_BYTES = 4352
+};
 
 struct views {
   struct recovery_view *list;
@@ -31,29 +36,40 @@ struct views {
 
 /* ---- options ---- */
 
-static bool options_valid(const duralog_options *o) {
+/* What is wrong with them; NULL if nothing. */
+static const char *options_problem(const duralog_options *o) {
   struct policy policy;
-  return o->segment_bytes >= SEGMENT_BYTES_MIN &&
-         o->segment_bytes <= SEGMENT_BYTES_MAX && o->segment_bytes % 4096 == 0 &&
-         o->record_bytes_max <= o->segment_bytes - 4352 &&
-         o->read_level >= DURALOG_LEVEL_DEFAULT &&
-         o->read_level <= DURALOG_LEVEL_DURABLE && o->file_mode <= 0777 &&
-         !(o->read_only && o->accept_damage) &&
-         policy_make(&policy, &o->durability);
+  if (o->segment_bytes < SEGMENT_BYTES_MIN ||
+      o->segment_bytes > SEGMENT_BYTES_MAX || o->segment_bytes % 4096 != 0)
+    return "segment_bytes: from 16 KiB to 1 GiB, a multiple of 4096";
+  if (o->record_bytes_max > o->segment_bytes - RECORD_ROOM_BYTES)
+    return "record_bytes_max: at most segment_bytes less 4352";
+  if (o->read_level < DURALOG_LEVEL_DEFAULT ||
+      o->read_level > DURALOG_LEVEL_DURABLE)
+    return "read_level: no such level";
+  if (o->file_mode > 0777) return "file_mode: permission bits only";
+  if (o->read_only && o->accept_damage)
+    return "accept_damage writes, read_only does not: choose one";
+  if (!policy_make(&policy, &o->durability))
+    return o->durability.pagecache
+               ? "durability: pagecache excludes every other trigger"
+               : "durability: sync_interval_ms is 10 at least";
+  return NULL;
 }
 
-static bool options_normalise(const duralog_options *given,
-                              duralog_options *out) {
+static const char *options_normalise(const duralog_options *given,
+                                     duralog_options *out) {
   *out = (duralog_options){.struct_size = sizeof *out};
   if (given) {
-    if (given->struct_size != sizeof *given) return false;
+    if (given->struct_size != sizeof *given)
+      return "options: struct_size is not one that this release knows";
     *out = *given;
   }
   if (!out->segment_bytes)
-    out->segment_bytes = out->small_device ? UINT64_C(1) << 20 : UINT64_C(64) << 20;
+    out->segment_bytes = UINT64_C(1) << (out->small_device ? 20 : 26);
   if (!out->record_bytes_max) out->record_bytes_max = out->segment_bytes / 4;
   if (!out->file_mode) out->file_mode = 0600;
-  return options_valid(out);
+  return options_problem(out);
 }
 
 static void apply_options(struct duralog *log, const duralog_options *o) {
@@ -255,6 +271,8 @@ static void fill_report(struct opening *o, const struct recovery_plan *plan,
                         const struct views *v) {
   static const uint8_t unknown[16];
   duralog_report *r = &o->report;
+  r->segment_bytes = o->options.segment_bytes;
+  r->record_bytes_max = o->options.record_bytes_max;
   r->end = plan->end.offset;
   r->durable_found = min_u64(plan->durable, plan->end.offset);
   r->durable = r->durable_found;
@@ -468,6 +486,7 @@ static duralog_error look_only(struct opening *o, struct views *v,
   duralog_error error = catalog_sealed(o, last + 1);
   atomic_store(&log->append_block, BLOCK_READ_ONLY);
   atomic_store(&log->active, last);
+  log->tail.position = plan->end.position;
   atomic_store(&log->end, plan->end.offset);
   atomic_store(&log->durable, min_u64(plan->durable, plan->end.offset));
   atomic_store(&log->epoch, plan->end.epoch);
@@ -576,11 +595,12 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
                            duralog_diagnostic *diagnostic) {
   struct opening o = {.path = path ? path : "", .diagnostic = diagnostic};
   o.report.struct_size = sizeof o.report;
-  if (!path || !*path || !log || (report && report->struct_size != sizeof *report) ||
-      (diagnostic && diagnostic->struct_size != sizeof *diagnostic) ||
-      !options_normalise(options, &o.options))
-    return opening_fail(&o, DURALOG_E_ARGUMENT, 0, NULL,
-                        "an argument or option is not allowed");
+  const char *problem = options_normalise(options, &o.options);
+  if (!path || !*path || !log) problem = "path and log are required";
+  if ((report && report->struct_size != sizeof *report) ||
+      (diagnostic && diagnostic->struct_size != sizeof *diagnostic))
+    problem = "struct_size is not one that this release knows";
+  if (problem) return opening_fail(&o, DURALOG_E_ARGUMENT, 0, NULL, problem);
   io_env *io = o.options.environment ? o.options.environment : io_posix();
   o.log = io->alloc(io, sizeof *o.log);
   if (!o.log)
@@ -655,6 +675,14 @@ static uint64_t segment_end(duralog *log, const struct segment *s) {
   return end;
 }
 
+static uint64_t tail_position(duralog *log, uint64_t number) {
+  append_lock(log);
+  bool still = number == atomic_load(&log->active);
+  uint64_t position = still ? log->tail.position : 0;
+  append_unlock(log);
+  return position;
+}
+
 duralog_error duralog_get_segment(duralog *log, size_t index,
                                   duralog_segment *out) {
   duralog_error error = log_check(log);
@@ -679,6 +707,7 @@ duralog_error duralog_get_segment(duralog *log, size_t index,
   out->bytes = s->bytes;
   out->sealed = atomic_load(&s->sealed);
   out->used = out->sealed ? s->end.end_position : 0;
+  if (number == atomic_load(&log->active)) out->used = tail_position(log, number);
   if (started) {
     out->epoch = s->start.epoch;
     out->created_ms = s->start.time_ms;

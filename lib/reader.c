@@ -263,8 +263,9 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
 
 /* ---- records ---- */
 
-static void fill_record(const struct duralog_reader *r, const struct frame *f,
-                        const uint8_t *body, duralog_record *out) {
+static inline void fill_record(const struct duralog_reader *r,
+                               const struct frame *f, const uint8_t *body,
+                               duralog_record *out) {
   struct frame_body parts = {0};
   if (UNLIKELY(f->flags & (FRAME_TIME | FRAME_KEY)))
     frame_parse_body(f, body, &parts); /* cannot fail: the body was verified */
@@ -278,10 +279,34 @@ static void fill_record(const struct duralog_reader *r, const struct frame *f,
   out->batch_last = f->flags & FRAME_MORE ? NONE : r->walk.offset;
 }
 
+/* The usual case, in line: a mapped record without optional blocks. */
+static inline bool take_plain(struct duralog_reader *r, duralog_record *out) {
+  struct frame f;
+  if (UNLIKELY(r->log->copying_reads || !walk_has_room(&r->walk))) return false;
+  const uint8_t *at = r->segment->map + r->walk.position;
+  if (UNLIKELY(walk_header(&r->walk, at, &f) != WALK_OK)) return false;
+  const uint8_t *body = at + FRAME_HEADER_BYTES;
+  if (UNLIKELY((f.flags & ~FRAME_MORE) != FRAME_RECORD ||
+               !frame_body_valid(&f, body)))
+    return false;
+  out->offset = r->walk.offset++;
+  out->epoch = r->walk.epoch;
+  out->timestamp_ms =
+      (int64_t)((uint64_t)r->walk.base_time + (uint64_t)(int64_t)f.time_delta);
+  out->data = body;
+  out->size = f.body_bytes;
+  out->key = NULL;
+  out->key_size = 0;
+  out->batch_last = f.flags & FRAME_MORE ? NONE : out->offset;
+  r->walk.position += frame_bytes(f.body_bytes);
+  return true;
+}
+
 enum taken { TAKEN, NOT_TAKEN /* the buffer or segment ends here */, FAILED };
 
-/* The record at the walk's place, over whatever internal frames are there. */
-static enum taken take(struct duralog_reader *r, duralog_record *out,
+/* The record at the walk's place, over whatever internal frames are there.
+ * `out` is set only where it was taken. */
+static enum taken take_any(struct duralog_reader *r, duralog_record *out,
                        duralog_error *error) {
   for (;;) {
     const uint64_t position = r->walk.position;
@@ -333,8 +358,13 @@ static enum taken take(struct duralog_reader *r, duralog_record *out,
   return FAILED;
 }
 
+static inline enum taken take(struct duralog_reader *r, duralog_record *out,
+                              duralog_error *error) {
+  return LIKELY(take_plain(r, out)) ? TAKEN : take_any(r, out, error);
+}
+
 /* Ready to take the record at the position, or why not. */
-static duralog_error ready(struct duralog_reader *r) {
+static inline duralog_error ready(struct duralog_reader *r) {
   r->given_first = r->given_end = r->offset;
   r->keep_buffer = false;
   if (r->offset >= r->limit) {
@@ -350,10 +380,8 @@ duralog_error duralog_read_next(duralog_reader *r, duralog_record *record) {
   if (UNLIKELY(!record)) return DURALOG_E_ARGUMENT;
   error = ready(r);
   if (UNLIKELY(error != 0)) return error;
-  duralog_record out;
-  if (UNLIKELY(take(r, &out, &error) != TAKEN)) return error;
-  *record = out;
-  r->offset = r->given_end = out.offset + 1;
+  if (UNLIKELY(take(r, record, &error) != TAKEN)) return error;
+  r->offset = r->given_end = record->offset + 1;
   return DURALOG_OK;
 }
 
@@ -400,13 +428,13 @@ duralog_error duralog_read_many(duralog_reader *r, duralog_record *records,
   if (error) return error;
   size_t n = 0, bytes = 0;
   while (n < max && r->offset < r->limit) {
-    duralog_record out;
-    enum taken taken = take(r, &out, &error);
-    if (taken != TAKEN) break; /* what was given comes first, then the error */
-    records[n++] = out;
-    r->offset = r->given_end = out.offset + 1;
+    duralog_record *out = &records[n];
+    /* What was given comes first, then the error. */
+    if (take(r, out, &error) != TAKEN) break;
+    n++;
+    r->offset = r->given_end = out->offset + 1;
     r->keep_buffer = true;
-    bytes += out.size + out.key_size;
+    bytes += out->size + out->key_size;
     if (max_bytes && bytes >= max_bytes) break;
   }
   r->keep_buffer = false;
