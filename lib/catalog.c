@@ -123,27 +123,38 @@ enum catalog_result catalog_pin(struct catalog *c, const struct log_directory *d
 }
 
 /* The base of entry i: from memory, or by opening it. NONE if it has none or
- * cannot be read. */
-static uint64_t base_of(struct catalog *c, const struct log_directory *d,
-                        size_t i, struct segment_failure *why) {
+ * is damaged; CATALOG_FAILED if that cannot be told now. */
+static enum catalog_result base_of(struct catalog *c,
+                                   const struct log_directory *d, size_t i,
+                                   uint64_t *base,
+                                   struct segment_failure *why) {
   struct catalog_entry *e = &c->entries[i];
   struct segment *s;
-  if (e->base == NONE && pin(c, d, e, &s, why) == CATALOG_OK) unpin(c, s);
-  return e->base;
+  if (e->base == NONE) {
+    enum catalog_result result = pin(c, d, e, &s, why);
+    if (result == CATALOG_OK) unpin(c, s);
+    if (result == CATALOG_FAILED) return result;
+  }
+  *base = e->base;
+  return CATALOG_OK;
 }
 
 enum catalog_result catalog_find(struct catalog *c,
                                  const struct log_directory *d, uint64_t offset,
                                  struct segment **out,
                                  struct segment_failure *why) {
+  enum catalog_result result = CATALOG_OK;
   mutex_lock(d->io, &c->lock);
   /* The last entry with a base at or below the offset lies in [low, high).
    * Entries without a base (damaged, or not started) are stepped over. */
   size_t low = 0, high = c->count, best = c->count;
-  while (low < high) {
+  while (low < high && result == CATALOG_OK) {
     size_t middle = low + (high - low) / 2, probe = middle;
     uint64_t base = NONE;
-    while (probe < high && (base = base_of(c, d, probe, why)) == NONE) probe++;
+    while (probe < high &&
+           (result = base_of(c, d, probe, &base, why)) == CATALOG_OK &&
+           base == NONE)
+      probe++;
     if (base == NONE || base > offset) {
       high = middle;
     } else {
@@ -151,8 +162,9 @@ enum catalog_result catalog_find(struct catalog *c,
       low = probe + 1;
     }
   }
-  enum catalog_result result = CATALOG_ABSENT;
-  if (best < c->count) result = pin(c, d, &c->entries[best], out, why);
+  if (result == CATALOG_OK)
+    result = best < c->count ? pin(c, d, &c->entries[best], out, why)
+                             : CATALOG_ABSENT;
   mutex_unlock(d->io, &c->lock);
   return result;
 }
@@ -163,9 +175,12 @@ enum catalog_result catalog_next(struct catalog *c,
   struct segment_failure why;
   enum catalog_result result = CATALOG_ABSENT;
   mutex_lock(d->io, &c->lock);
-  for (size_t i = 0; i < c->count && result != CATALOG_OK; i++)
-    if (c->entries[i].number > number && base_of(c, d, i, &why) != NONE)
+  for (size_t i = 0; i < c->count && result != CATALOG_OK; i++) {
+    uint64_t base = NONE;
+    if (c->entries[i].number > number &&
+        base_of(c, d, i, &base, &why) == CATALOG_OK && base != NONE)
       result = pin(c, d, &c->entries[i], out, &why);
+  }
   mutex_unlock(d->io, &c->lock);
   return result;
 }

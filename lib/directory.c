@@ -245,25 +245,41 @@ duralog_error directory_write_meta(struct opening *o) {
 
 /* ---- creating ---- */
 
-/* A first segment that was made and never used. */
-static bool unfinished_creation(struct opening *o) {
+duralog_error directory_read_page(struct opening *o, uint64_t number,
+                                  uint8_t page[SEGMENT_HEADER_BYTES],
+                                  struct identity *id, bool *valid) {
   io_env *io = o->log->io;
+  char name[NAME_BYTES];
+  segment_name(name, number);
+  *valid = false;
+  int file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
+  if (file == -ENOENT) return DURALOG_OK;
+  if (file < 0) return opening_fail_os(o, file, name, "cannot open a segment file");
+  int64_t n = io->file_read(io, file, page, SEGMENT_HEADER_BYTES, 0);
+  io->close(io, file);
+  if (n < 0)
+    return opening_fail_os(o, (int)n, name, "cannot read a segment header");
+  *valid = n == SEGMENT_HEADER_BYTES &&
+           identity_decode(id, page) == BLOCK_VALID && id->number == number;
+  return DURALOG_OK;
+}
+
+/* A first segment that was made and never used, or nothing at all. */
+static duralog_error unfinished_creation(struct opening *o, bool *unfinished) {
   const struct number_list *segments = &o->listing.segments;
   uint8_t page[SEGMENT_HEADER_BYTES];
-  char name[NAME_BYTES];
-  if (segments->count == 0) return true;
-  if (segments->count > 1 || segments->numbers[0] != SEGMENT_NUMBER_FIRST)
-    return false;
-  segment_name(name, SEGMENT_NUMBER_FIRST);
-  int file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
-  if (file < 0) return false;
-  int64_t n = io->file_read(io, file, page, sizeof page, 0);
-  io->close(io, file);
   struct identity id;
   struct start start;
-  return n == (int64_t)sizeof page && identity_decode(&id, page) == BLOCK_VALID &&
-         start_decode(&start, page, id.uuid, id.number) == BLOCK_EMPTY &&
-         mark_newest(page, id.uuid, id.number).sequence == 0;
+  bool valid;
+  *unfinished = segments->count == 0;
+  if (segments->count != 1 || segments->numbers[0] != SEGMENT_NUMBER_FIRST)
+    return DURALOG_OK;
+  duralog_error error =
+      directory_read_page(o, SEGMENT_NUMBER_FIRST, page, &id, &valid);
+  *unfinished = !error && valid &&
+                start_decode(&start, page, id.uuid, id.number) == BLOCK_EMPTY &&
+                mark_newest(page, id.uuid, id.number).sequence == 0;
+  return error;
 }
 
 static duralog_error create(struct opening *o) {
@@ -294,19 +310,15 @@ static duralog_error create(struct opening *o) {
 
 /* The identity of a log whose meta file is missing or damaged. */
 static duralog_error identity_from_segments(struct opening *o) {
-  io_env *io = o->log->io;
+  uint8_t page[SEGMENT_HEADER_BYTES];
   o->meta = (struct meta){.version = FORMAT_VERSION};
   for (size_t i = 0; i < o->listing.segments.count; i++) {
-    uint8_t page[SECTOR_BYTES];
     struct identity id;
-    char name[NAME_BYTES];
-    segment_name(name, o->listing.segments.numbers[i]);
-    int file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
-    if (file < 0) continue;
-    int64_t n = io->file_read(io, file, page, sizeof page, 0);
-    io->close(io, file);
-    if (n != (int64_t)sizeof page || identity_decode(&id, page) != BLOCK_VALID)
-      continue;
+    bool valid;
+    duralog_error error = directory_read_page(
+        o, o->listing.segments.numbers[i], page, &id, &valid);
+    if (error) return error;
+    if (!valid) continue;
     memcpy(o->meta.uuid, id.uuid, sizeof id.uuid);
     o->meta.created_ms = id.created_ms;
     o->meta.first_segment = o->listing.segments.numbers[0];
@@ -325,14 +337,12 @@ static duralog_error classify(struct opening *o, bool *is_new) {
   if (l->segments.count == 0 && l->others)
     return opening_fail(o, DURALOG_E_FOREIGN, 0, NULL,
                         "the directory holds other things than a log");
-  if (unfinished_creation(o)) {
-    *is_new = true;
-    if (o->options.must_exist || o->options.read_only)
-      return opening_fail(o, DURALOG_E_NOT_FOUND, 0, NULL,
-                          "the directory holds no log");
-    return DURALOG_OK;
-  }
-  o->meta_lost = true;
+  duralog_error error = unfinished_creation(o, is_new);
+  if (error) return error;
+  if (*is_new && (o->options.must_exist || o->options.read_only))
+    return opening_fail(o, DURALOG_E_NOT_FOUND, 0, NULL,
+                        "the directory holds no log");
+  o->meta_lost = !*is_new;
   return DURALOG_OK;
 }
 

@@ -151,48 +151,44 @@ static bool views_reserve(struct views *v, io_env *io, size_t capacity) {
 }
 
 /* The seal of segment `number`, if it has a readable one. */
-static bool read_seal(struct opening *o, uint64_t number, struct seal *seal) {
-  io_env *io = o->log->io;
+static duralog_error read_seal(struct opening *o, uint64_t number,
+                               struct seal *seal, bool *sealed) {
   uint8_t page[SEGMENT_HEADER_BYTES];
-  char name[NAME_BYTES];
-  segment_name(name, number);
-  int file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
-  if (file < 0) return false;
-  int64_t n = io->file_read(io, file, page, sizeof page, 0);
-  io->close(io, file);
   struct identity id;
-  return n == (int64_t)sizeof page && identity_decode(&id, page) == BLOCK_VALID &&
-         id.number == number &&
-         memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
-         seal_decode(seal, page, id.uuid, number) == BLOCK_VALID;
+  duralog_error error = directory_read_page(o, number, page, &id, sealed);
+  *sealed = !error && *sealed &&
+            memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
+            seal_decode(seal, page, id.uuid, number) == BLOCK_VALID;
+  return error;
 }
 
 /* How many of the listed segments, from the end, are not sealed; and what the
- * last sealed one says. */
-static size_t unsealed_count(struct opening *o, struct views *v) {
+ * last sealed one says, or the meta file where damage was accepted. */
+static duralog_error find_unsealed(struct opening *o, struct views *v,
+                                   size_t *count) {
   const struct number_list *l = &o->listing.segments;
   const struct meta *m = &o->meta;
+  bool sealed = false;
   size_t n = 0;
-  for (; n < l->count; n++) {
-    uint64_t number = l->numbers[l->count - 1 - n];
+  for (; n < l->count && l->numbers[l->count - 1 - n] >= m->accepted_segment;
+       n++) {
     struct seal seal;
-    if (number < m->accepted_segment) {
-      v->from = (struct recovery_point){.offset = m->accepted_offset,
-                                        .epoch = m->accepted_epoch};
-      return n;
-    }
-    if (!read_seal(o, number, &seal)) continue;
+    duralog_error error =
+        read_seal(o, l->numbers[l->count - 1 - n], &seal, &sealed);
+    if (error) return error;
+    if (!sealed) continue;
     v->from = (struct recovery_point){.offset = seal.end_offset,
                                       .epoch = seal.epoch,
                                       .check = seal.last_check};
-    return n;
+    break;
   }
-  if (m->accepted_segment)
+  if (!sealed && m->accepted_segment)
     v->from = (struct recovery_point){.offset = m->accepted_offset,
                                       .epoch = m->accepted_epoch};
-  else
+  else if (!sealed)
     v->from.unknown = m->first_segment > SEGMENT_NUMBER_FIRST;
-  return n;
+  *count = n;
+  return DURALOG_OK;
 }
 
 static void view_add(struct views *v, uint64_t number) {
@@ -227,12 +223,13 @@ static void number_views(struct opening *o, struct views *v, size_t unsealed) {
 
 static duralog_error gather(struct opening *o, struct views *v) {
   io_env *io = o->log->io;
-  size_t unsealed = unsealed_count(o, v);
+  size_t unsealed;
+  duralog_error error = find_unsealed(o, v, &unsealed);
+  if (error) return error;
   if (!views_reserve(v, io, 2 * unsealed + 2))
     return opening_fail(o, DURALOG_E_RESOURCES, ENOMEM, NULL,
                         "no memory for recovery");
   number_views(o, v, unsealed);
-  duralog_error error = DURALOG_OK;
   for (size_t i = 0; !error && i < v->count; i++)
     error = view_open(o, &v->list[i], &v->files[i]);
   return error;
@@ -251,8 +248,11 @@ static void report_damage(struct opening *o, duralog_damage damage) {
 static void report_gap(struct opening *o, uint64_t missing) {
   const struct number_list *l = &o->listing.segments;
   struct seal seal;
+  bool sealed;
   duralog_damage damage = {.segment = missing};
-  if (read_seal(o, missing - 1, &seal)) damage.from = seal.end_offset;
+  (void)read_seal(o, missing - 1, &seal, &sealed); /* it only makes the range
+                                                     * more exact */
+  if (sealed) damage.from = seal.end_offset;
   damage.to = damage.from;
   for (size_t i = 0; i < l->count; i++) {
     struct segment *s;

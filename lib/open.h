@@ -44,6 +44,10 @@ duralog_error opening_fail_segment(struct opening *, uint64_t number,
 /* Open or make the directory, look at the file system, list, lock, and read or
  * make the meta file. */
 duralog_error directory_open(struct opening *);
+/* Read a segment's header page; not valid: missing, short, or another's. */
+duralog_error directory_read_page(struct opening *, uint64_t number,
+                                  uint8_t page[SEGMENT_HEADER_BYTES],
+                                  struct identity *, bool *valid);
 duralog_error directory_write_meta(struct opening *);
 /* Remove what no log needs; `keep` numbers and below stay. */
 duralog_error directory_clean(struct opening *, uint64_t keep);
