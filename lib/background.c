@@ -84,6 +84,7 @@ static void store_epoch(struct duralog *log, uint64_t epoch, bool fits) {
 }
 
 static duralog_error take_clean_mark(struct duralog *log) {
+  log->found_clean = false;
   if (!log->clean_mark) return DURALOG_OK;
   duralog_error error = sync_mark(log, false, IO_SYNC_UNCLEAN);
   if (!error) log->clean_mark = false;

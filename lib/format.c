@@ -94,7 +94,11 @@ enum block_state identity_decode(struct identity *i, const uint8_t *page) {
   i->number = load64(p + 48);
   i->bytes = load64(p + 56);
   i->created_ms = (int64_t)load64(p + 64);
-  return version_check(i->version, i->incompatible);
+  state = version_check(i->version, i->incompatible);
+  if (state != BLOCK_VALID) return state;
+  bool possible = i->bytes >= SEGMENT_BYTES_MIN &&
+                  i->bytes <= SEGMENT_BYTES_MAX && i->bytes % 4096 == 0;
+  return possible ? BLOCK_VALID : BLOCK_DAMAGED;
 }
 
 void start_encode(uint8_t *page, const struct start *s, const uint8_t uuid[16],

@@ -48,14 +48,15 @@ static enum index_result step(struct walk *w, const uint8_t uuid[16],
   return walk_accept(w, uuid, &f, body) ? INDEX_FOUND : INDEX_INVALID;
 }
 
-/* The last entry at or before the offset. */
+/* The last entry before the offset: one at it might stand behind internal
+ * frames that precede the record. */
 static void jump(const struct frame_index *x, const uint8_t uuid[16],
                  struct walk *w, uint64_t offset) {
   uint32_t wanted = (uint32_t)(offset - w->base);
   uint32_t low = 0, high = x->count;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
-    if (x->entries[middle].index <= wanted)
+    if (x->entries[middle].index < wanted)
       low = middle + 1;
     else
       high = middle;

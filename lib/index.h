@@ -41,7 +41,8 @@ enum index_result {
 };
 
 /* Put `*w`, which stands at the segment's beginning, at the frame of the
- * record `offset`, which must be in the segment. On failure `*w` stands where
+ * record `offset`, right behind the record before it, so that internal frames
+ * between the two are still to come. On failure `*w` stands where
  * the walk stopped. */
 enum index_result index_find(struct frame_index *, io_env *,
                              const uint8_t uuid[16],

@@ -124,7 +124,8 @@ struct duralog {
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
-  bool clean_mark;                /* stands on the disk */
+  bool clean_mark;  /* stands on the disk, and has to be taken away */
+  bool found_clean; /* and nothing was stored since */
   _Atomic uint64_t seal_next;     /* number of the first segment not sealed */
 
   struct catalog catalog;

@@ -390,14 +390,17 @@ static duralog_error take_over(struct opening *o, struct views *v,
   log->lead.first_unsynced = first;
   atomic_store(&log->seal_next, first);
   log->lead.mark_sequence = newest_mark(o, s);
-  log->clean_mark = plan->clean;
+  log->clean_mark = plan->marked_clean;
+  log->found_clean = plan->clean;
   uint64_t durable = min_u64(plan->durable, plan->end.offset);
   atomic_store(&log->durable, durable);
   log->settle_from = durable;
   log->settle_segment_first = first;
   log->settle_segment_last = last;
   log->settle_end_position = plan->end.position;
-  atomic_store(&log->settle_pending, durable < plan->end.offset);
+  /* Also where only frames without offsets lie behind what is proven: a later
+   * record's proof goes through them. */
+  atomic_store(&log->settle_pending, !plan->clean);
   if (next) {
     struct segment *prepared;
     error = adopt(o, last + 1, &prepared);
@@ -538,7 +541,7 @@ static duralog_error recover(struct opening *o) {
  * open returns: otherwise its readers would miss what had been acknowledged. */
 static duralog_error settle_now(struct opening *o) {
   struct duralog *log = o->log;
-  if (!atomic_load(&log->settle_pending)) return DURALOG_OK;
+  if (atomic_load(&log->durable) == atomic_load(&log->end)) return DURALOG_OK;
   if (!log->durable_each && !log->strict) return DURALOG_OK;
   uint64_t began = log->io->now(log->io);
   duralog_error error = sync_until(log, atomic_load(&log->end), 0);
@@ -632,7 +635,7 @@ static duralog_error finish(struct duralog *log) {
   if (error) return error;
   uint32_t lead = sync_lead_take(log);
   error = sync_run(log, IO_SYNC_DATA);
-  if (!error && !log->clean_mark) error = sync_mark(log, true, IO_SYNC_CLEAN);
+  if (!error && !log->found_clean) error = sync_mark(log, true, IO_SYNC_CLEAN);
   sync_lead_give(log, lead);
   return error;
 }

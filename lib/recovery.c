@@ -3,7 +3,7 @@
 
 /* Epochs that frames behind a cut may have been written in. */
 struct epochs {
-  uint64_t list[16];
+  uint64_t list[32];
   size_t count;
 };
 
@@ -264,12 +264,14 @@ static bool data_begins_zero(const struct recovery_view *view) {
                   end - SEGMENT_HEADER_BYTES);
 }
 
-/* Everything behind the first stop, in this and all later files. */
+/* Everything behind the stop, in this and all later files. */
 static void weigh_rest(struct recovering *r) {
   const struct recovery_input *in = r->in;
+  enum { EPOCHS_AHEAD = 8 }; /* an EPOCH frame may be what is damaged */
   struct epochs epochs = {{0}, 0};
-  epochs_add(&epochs, r->w.epoch);
-  epochs_add(&epochs, r->w.epoch + 1);
+  for (uint64_t ahead = 0; ahead <= EPOCHS_AHEAD; ahead++)
+    epochs_add(&epochs, r->w.epoch + ahead);
+  r->plan->torn_bytes = 0;
   uint64_t base = r->whole.offset; /* of a first segment without a start */
   bool base_known = !r->whole_started;
   for (size_t i = 0; i < in->count; i++) {
@@ -383,9 +385,16 @@ static void finish(struct recovering *r) {
   if (r->whole_view >= in->count) return;
   const struct recovery_view *view = &in->views[r->whole_view];
   if (view_identity(in, view) != BLOCK_VALID) return;
-  struct mark m = mark_newest(view->bytes, in->uuid, view->number);
-  plan->clean = m.sequence != 0 && m.clean && m.durable == plan->end.offset &&
-                plan->torn_bytes == 0 && plan->verdict == RECOVERY_OK;
+  struct mark m = mark_newest(view->bytes, in->uuid, view->number), other;
+  plan->marked_clean = m.sequence != 0 && m.clean;
+  /* A mark is taken away, durably, before anything else is stored: so where the
+   * newest one says clean nothing follows, whatever an older cut left there. A
+   * damaged mark beside it might be a newer one. */
+  plan->clean = plan->marked_clean && plan->verdict == RECOVERY_OK &&
+                m.durable == plan->end.offset && m.epoch == plan->end.epoch &&
+                mark_decode(&other, view->bytes, (int)((m.sequence + 1) % 2),
+                            in->uuid, view->number) != BLOCK_DAMAGED;
+  if (plan->clean) plan->torn_bytes = 0;
   struct start s;
   if (m.sequence != 0)
     memcpy(plan->boot_id, m.boot_id, sizeof plan->boot_id);
@@ -420,6 +429,7 @@ void recovery_plan(const struct recovery_input *in,
   while (stop != STOP_NEWER && (r.lost || plan->durable > r.whole.offset)) {
     if (!resume(&r, stop)) break;
     stop = walk_views(&r);
+    weigh_rest(&r); /* more can be weighed now: offsets are known again */
   }
   report_bad_files(&r);
   if (stop == STOP_NEWER) plan->verdict = RECOVERY_NEWER;

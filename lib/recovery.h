@@ -60,6 +60,7 @@ struct recovery_plan {
   uint64_t epoch_max;  /* the highest epoch seen anywhere */
   uint64_t durable;    /* evidence found: everything below had been synced */
   bool clean;          /* the newest mark says that nothing follows, and so it is */
+  bool marked_clean;   /* the newest mark says so */
   uint8_t boot_id[16]; /* of the last writer; zeros if unknown */
   uint64_t torn_bytes; /* behind the cut */
   uint64_t bytes_walked;

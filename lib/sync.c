@@ -274,7 +274,8 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   uint64_t end = atomic_load(&log->end);
   uint64_t last = atomic_load(&log->active);
   atomic_store(&log->lead.covers, end);
-  if (end == atomic_load(&log->durable) && why == IO_SYNC_DATA)
+  if (end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
+      !atomic_load(&log->settle_pending))
     return DURALOG_OK;
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);

@@ -46,8 +46,9 @@ bool walk_enter_epoch(struct walk *, const uint8_t uuid[16],
 static inline enum walk_result walk_header(const struct walk *w,
                                            const uint8_t *at, struct frame *f) {
   if (UNLIKELY(!frame_decode(f, at, w->seed, w->position))) return WALK_INVALID;
-  if (UNLIKELY(f->body_bytes > w->bytes ||
-               w->position + frame_bytes(f->body_bytes) > w->bytes))
+  /* Behind every other frame there is room for a ROLL. */
+  uint64_t spare = frame_type(f) == FRAME_ROLL ? 0 : FRAME_HEADER_BYTES;
+  if (UNLIKELY(w->position + frame_bytes(f->body_bytes) + spare > w->bytes))
     return WALK_INVALID;
   if (UNLIKELY(f->index != (uint32_t)(w->offset - w->base))) return WALK_INVALID;
   if (LIKELY(f->flags == FRAME_RECORD)) return WALK_OK;

@@ -17,7 +17,7 @@
 #include "io_sim.h"
 #include "support.h"
 
-enum { RECORDS_MAX = 2000, RECORD_BYTES_MAX = 3000, LIVES = 5, BATCH_MAX = 16 };
+enum { RECORDS_MAX = 2000, PAYLOAD_BYTES_MAX = 3000, LIVES = 5, BATCH_MAX = 16 };
 
 #define DIRECTORY "/log"
 
@@ -77,7 +77,7 @@ static void complain(const struct run *r, const char *what, uint64_t a,
 /* ---- payloads and modes ---- */
 
 static size_t payload(uint32_t content, uint8_t *to) {
-  size_t size = content % 7 == 0 ? content % RECORD_BYTES_MAX : content % 150;
+  size_t size = content % 7 == 0 ? content % PAYLOAD_BYTES_MAX : content % 150;
   for (size_t i = 0; i < size; i++) to[i] = (uint8_t)(content * 31 + i * 7);
   if (size >= 4) memcpy(to, &content, 4);
   return size;
@@ -121,7 +121,7 @@ static void look_at_watermarks(struct run *r) {
 }
 
 static size_t make_batch(struct run *r, duralog_entry *entries, size_t n) {
-  static uint8_t bytes[BATCH_MAX][RECORD_BYTES_MAX];
+  static uint8_t bytes[BATCH_MAX][PAYLOAD_BYTES_MAX];
   struct model *m = &r->model;
   size_t total = 0, i = 0;
   for (; i < n; i++) {
@@ -153,7 +153,7 @@ static void do_append(struct run *r, size_t n, duralog_level level) {
   if (level == DURALOG_LEVEL_DURABLE) m->promised = m->count;
 }
 
-static void open_log(struct run *r) {
+static void open_run(struct run *r) {
   duralog_report report = {.struct_size = sizeof report};
   duralog_diagnostic d = {.struct_size = sizeof d};
   duralog_error e = duralog_open(DIRECTORY, &r->options, &r->log, &report, &d);
@@ -161,7 +161,7 @@ static void open_log(struct run *r) {
   HOLDS(r, e == DURALOG_OK, e, report.damage_count);
 }
 
-static void close_log(struct run *r) {
+static void close_run(struct run *r) {
   duralog_error e = duralog_close(&r->log);
   HOLDS(r, e == DURALOG_OK, e, 0);
   r->model.promised = r->model.returned = r->model.count;
@@ -197,8 +197,8 @@ static void one_call(struct run *r) {
       break;
     default:
       if (below(r, 3)) break;
-      close_log(r);
-      open_log(r);
+      close_run(r);
+      open_run(r);
   }
   look_at_watermarks(r);
 }
@@ -206,7 +206,7 @@ static void one_call(struct run *r) {
 /* ---- comparing what came back ---- */
 
 static void compare_record(struct run *r, duralog_reader *reader, uint64_t i) {
-  static uint8_t expected[RECORD_BYTES_MAX];
+  static uint8_t expected[PAYLOAD_BYTES_MAX];
   struct model *m = &r->model;
   duralog_record record;
   duralog_error e = duralog_read_next(reader, &record);
@@ -247,11 +247,11 @@ static void compare(struct run *r) {
 static bool live(struct run *r, uint64_t cut, size_t calls) {
   if (setjmp(*sim_cut_point(r->sim))) return false;
   sim_cut_at(r->sim, cut);
-  open_log(r);
+  open_run(r);
   compare(r);
   look_at_watermarks(r);
   for (size_t i = 0; i < calls; i++) one_call(r);
-  close_log(r);
+  close_run(r);
   sim_cut_at(r->sim, 0);
   return true;
 }
@@ -291,7 +291,7 @@ static uint64_t story(uint64_t script, uint64_t cut, uint64_t survival,
   }
   sim_restart(r->sim, state);
   r->power_lost = true;
-  open_log(r);
+  open_run(r);
   compare(r);
   must(r, duralog_close(&r->log));
   assert_int_equal(sim_open_handles(r->sim), 0); /* I17 */

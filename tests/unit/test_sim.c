@@ -41,7 +41,7 @@ static duralog_error append_number(duralog *log, uint64_t number) {
   return duralog_append(log, text, (size_t)n, NULL);
 }
 
-static void append_numbers(duralog *log, uint64_t from, uint64_t to) {
+static void append_range(duralog *log, uint64_t from, uint64_t to) {
   for (; from < to; from++)
     assert_int_equal(append_number(log, from), DURALOG_OK);
 }
@@ -53,7 +53,7 @@ static duralog_watermarks watermarks(const duralog *log) {
 }
 
 /* The log holds records 0, 1, 2 ... as appended; gives how many. */
-static uint64_t check_numbers(duralog *log) {
+static uint64_t check_range(duralog *log) {
   duralog_reader *reader = NULL;
   duralog_record record;
   uint64_t n = 0;
@@ -92,14 +92,14 @@ static void a_closed_log_is_clean_after_a_power_cut(void **state) {
   duralog_options o = options_for(sim);
   duralog_report report;
   duralog *log = open_ok(&o, &report);
-  append_numbers(log, 0, 10);
+  append_range(log, 0, 10);
   close_ok(&log);
   sim_restart(sim, 0);
   log = open_ok(&o, &report);
   assert_true(report.clean);
   assert_true(report.reboot_known && report.rebooted);
   assert_int_equal(report.durable_found, 10);
-  assert_int_equal(check_numbers(log), 10);
+  assert_int_equal(check_range(log), 10);
   close_ok(&log);
 }
 
@@ -108,7 +108,7 @@ static void opening_and_closing_leaves_no_trace(void **state) {
   duralog_options o = options_for(sim);
   duralog_report report;
   duralog *log = open_ok(&o, &report);
-  append_numbers(log, 0, 3);
+  append_range(log, 0, 3);
   close_ok(&log);
   uint64_t before = sim_disk_checksum(sim);
   for (int i = 0; i < 3; i++) {
@@ -126,12 +126,12 @@ static void cut_first_append(uint64_t cut, uint64_t seed) {
   duralog_options o = options_for(sim);
   duralog_report report;
   duralog *log = open_ok(&o, &report);
-  append_numbers(log, 0, 3);
+  append_range(log, 0, 3);
   close_ok(&log);
   log = open_ok(&o, &report);
   if (setjmp(*sim_cut_point(sim)) == 0) {
     sim_cut_at(sim, cut);
-    append_numbers(log, 3, 4);
+    append_range(log, 3, 4);
     sim_cut_at(sim, 0);
   }
   sim_restart(sim, seed);
@@ -162,7 +162,7 @@ static void recovery_reads_at_most_the_unsealed_segments(void **state) {
   log = open_ok(&o, &report);
   assert_true(report.segments > 8);
   assert_true(report.segments_walked <= 1);
-  uint64_t kept = check_numbers(log);
+  uint64_t kept = check_range(log);
   assert_true(kept > 1500);
   close_ok(&log);
 }
@@ -173,7 +173,7 @@ static void damage_to_the_last_synced_batch(struct sim *sim, bool strict,
   o.strict = strict;
   duralog_report report;
   duralog *log = open_ok(&o, &report);
-  append_numbers(log, 0, 5);
+  append_range(log, 0, 5);
   sim_restart(sim, 0);
   uint64_t size;
   uint8_t *bytes = sim_file_bytes(sim, DIRECTORY, FIRST_SEGMENT, &size);
@@ -199,7 +199,7 @@ static void cut_removal(uint64_t cut, uint64_t seed) {
   o.durability.pagecache = true;
   duralog_report report;
   duralog *log = open_ok(&o, &report);
-  append_numbers(log, 0, 700); /* five segments, nothing sealed */
+  append_range(log, 0, 700); /* five segments, nothing sealed */
   sim_restart(sim, seed);
   if (setjmp(*sim_cut_point(sim)) == 0) {
     sim_cut_at(sim, cut);
@@ -208,7 +208,7 @@ static void cut_removal(uint64_t cut, uint64_t seed) {
   }
   sim_restart(sim, seed * 31 + cut);
   log = open_ok(&o, &report);
-  check_numbers(log);
+  check_range(log);
   close_ok(&log);
   sim_free(sim);
 }
@@ -246,7 +246,7 @@ static bool run_with_failed_sync(uint64_t k, bool ever, uint64_t mode) {
     assert_int_equal(e, DURALOG_E_POISONED);
     assert_int_equal(append_number(log, appended), DURALOG_E_POISONED);
     assert_int_equal(duralog_sync(log), DURALOG_E_POISONED);
-    assert_int_equal(check_numbers(log), appended); /* reading goes on */
+    assert_int_equal(check_range(log), appended); /* reading goes on */
     assert_int_equal(watermarks(log).durable, promised);
     duralog_diagnostic d = {.struct_size = sizeof d};
     assert_int_equal(duralog_diagnose(log, &d), DURALOG_OK);
@@ -263,12 +263,12 @@ static bool run_with_failed_sync(uint64_t k, bool ever, uint64_t mode) {
 
   /* What the cache still shows is not durable before it is written again. */
   log = open_ok(&o, &report);
-  uint64_t kept = check_numbers(log);
+  uint64_t kept = check_range(log);
   assert_true(kept >= promised && kept <= appended);
   uint64_t durable = watermarks(log).durable;
   sim_restart(sim, k * 7919 + mode);
   log = open_ok(&o, &report);
-  assert_true(check_numbers(log) >= durable);
+  assert_true(check_range(log) >= durable);
   assert_true(watermarks(log).end >= promised);
   close_ok(&log);
   sim_free(sim);
@@ -296,10 +296,10 @@ static void a_full_disk_is_an_error_and_appends_resume(void **state) {
   assert_int_equal(e, DURALOG_E_FULL);
   assert_int_equal(watermarks(log).end, n);
   assert_int_equal(append_number(log, n), DURALOG_E_FULL);
-  assert_int_equal(check_numbers(log), n);
+  assert_int_equal(check_range(log), n);
   sim_set_room(sim, 0);
-  append_numbers(log, n, n + 500);
-  assert_int_equal(check_numbers(log), n + 500);
+  append_range(log, n, n + 500);
+  assert_int_equal(check_range(log), n + 500);
   close_ok(&log);
 }
 
@@ -314,7 +314,7 @@ static void recovery_needs_no_space(void **state) {
   for (uint64_t life = 1; life < 6; life++) {
     sim_restart(sim, life);
     log = open_ok(&o, &report);
-    assert_int_equal(check_numbers(log), n);
+    assert_int_equal(check_range(log), n);
     assert_int_equal(append_number(log, n), DURALOG_E_FULL);
     assert_int_equal(watermarks(log).end, n);
   }
@@ -370,13 +370,13 @@ static void out_of_memory_is_a_clean_error_anywhere(void **state) {
     sim_fail_alloc(sim, 0);
     if (log) {
       assert_int_equal(append_number(log, watermarks(log).end), DURALOG_OK);
-      check_numbers(log);
+      check_range(log);
       close_ok(&log);
     }
     assert_int_equal(sim_open_handles(sim), 0);
     assert_int_equal(sim_allocations(sim), 0);
     log = open_ok(&o, &report);
-    check_numbers(log);
+    check_range(log);
     close_ok(&log);
     sim_free(sim);
   }
@@ -393,7 +393,7 @@ static void intervals_follow_the_monotonic_clock(void **state) {
   duralog *log = open_ok(&o, &report);
   assert_int_equal(duralog_next_deadline(log, &in_ms), DURALOG_OK);
   assert_int_equal(in_ms, -1);
-  append_numbers(log, 0, 2);
+  append_range(log, 0, 2);
   assert_int_equal(duralog_tick(log), DURALOG_OK);
   assert_int_equal(watermarks(log).durable, 0);
   sim_set_wall(sim, 5); /* 1970 */
@@ -402,10 +402,10 @@ static void intervals_follow_the_monotonic_clock(void **state) {
   sim_advance(sim, (uint64_t)in_ms * NS_PER_MS);
   assert_int_equal(duralog_tick(log), DURALOG_OK);
   assert_int_equal(watermarks(log).durable, 2);
-  append_numbers(log, 2, 3);
+  append_range(log, 2, 3);
   sim_advance(sim, 101 * NS_PER_MS);
   /* The tick is late: no append returns while a record is older than that. */
-  append_numbers(log, 3, 4);
+  append_range(log, 3, 4);
   assert_true(watermarks(log).durable >= 3);
   close_ok(&log);
 }
@@ -416,7 +416,7 @@ static uint64_t run_for_checksum(void) {
   duralog_report report;
   duralog *log = open_ok(&o, &report);
   for (uint64_t i = 0; i < 500; i++) {
-    append_numbers(log, i, i + 1);
+    append_range(log, i, i + 1);
     sim_advance(sim, NS_PER_MS);
     duralog_tick(log);
   }
@@ -440,8 +440,8 @@ static void what_a_cut_took_never_comes_back(void **state) {
   for (uint64_t life = 1; life < 40; life++) {
     duralog *log = open_ok(&o, &report);
     uint64_t end = watermarks(log).end;
-    check_numbers(log);
-    append_numbers(log, end, end + 20);
+    check_range(log);
+    append_range(log, end, end + 20);
     assert_true(watermarks(log).epoch > newest);
     newest = watermarks(log).epoch;
     sim_restart(sim, life * 31);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What tests include: cmocka behind the headers it needs, and what they share.
+ *
+ * A test is a function `static void claim(struct test_place *at)`, named as the
+ * claim it checks and listed with TEST(claim). It gets a directory of its own
+ * on a real file system, which is removed at the end with all that is in it.
+ * Whoever leaves a descriptor open or a file of the directory mapped fails.
+ *
+ * CHECK and its kin work everywhere: in a test they fail it; in a child they
+ * end it with a status that child_run makes a failure; in another thread they
+ * end the program, since nothing could unwind the test.
+ *
+ * Randomness comes from TEST_SEED alone: $SEED, or the time. Each failure
+ * prints a line that replays it. Nothing here sleeps.
+ */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "duralog.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+/* ---- tests ---- */
+
+struct test_place {
+  char root[160];  /* the test's directory */
+  char path[192];  /* <root>/log: does not exist yet */
+  bool copying;    /* the variant with copying reads, or another one */
+};
+
+struct test {
+  const char *name;
+  void (*body)(struct test_place *);
+  bool copying;
+};
+
+#define TEST(body) {#body, body, false}
+/* The same twice: mapped and copying reads. */
+#define TEST_BOTH(body) {#body "/mapped", body, false}, {#body "/copying", body, true}
+
+/* Run the tests; argv[1] is a pattern of names. The exit status. */
+#define TEST_MAIN(tests) test_main(argc, argv, tests, COUNT_OF(tests))
+int test_main(int argc, char **argv, const struct test *tests, size_t count);
+
+/* Leave the test; the reason is printed. Works in a child of child_run too. */
+_Noreturn void test_skip(const char *reason);
+
+/* ---- checks ---- */
+
+_Noreturn __attribute__((format(printf, 3, 4))) void test_failed(
+    const char *file, int line, const char *format, ...);
+/* Said in addition if a check fails, until the next note. */
+__attribute__((format(printf, 1, 2))) void test_note(const char *format, ...);
+
+void test_check_equal(uint64_t left, uint64_t right, const char *text,
+                      const char *file, int line);
+void test_check_error(duralog_error expected, duralog_error is,
+                      const char *text, const char *file, int line);
+void test_check_bytes(const void *expected, size_t expected_size,
+                      const void *is, size_t is_size, const char *text,
+                      const char *file, int line);
+
+#define CHECK(condition) \
+  ((condition) ? (void)0 \
+               : test_failed(__FILE__, __LINE__, "not so: %s", #condition))
+#define CHECK_EQUAL(left, right)                                           \
+  test_check_equal((uint64_t)(left), (uint64_t)(right), #left " == " #right, \
+                   __FILE__, __LINE__)
+#define CHECK_IS(expected, call) \
+  test_check_error(expected, call, #call, __FILE__, __LINE__)
+#define CHECK_OK(call) CHECK_IS(DURALOG_OK, call)
+#define CHECK_BYTES(expected, expected_size, is, is_size)                  \
+  test_check_bytes(expected, expected_size, is, is_size, #is, __FILE__, \
+                   __LINE__)
+/* For system calls: not below 0. */
+#define CHECK_CALL(call) test_check_call((long)(call), #call, __FILE__, __LINE__)
+int test_check_call(long result, const char *text, const char *file, int line);
+
+/* ---- randomness ---- */
+
+#define TEST_SEED test_seed()
+uint64_t test_seed(void);
+uint64_t random_next(uint64_t *state); /* splitmix64 */
+uint64_t random_below(uint64_t *state, uint64_t limit);
+
+/* ---- files (support_files.c) ---- */
+
+/* <place's root>/<name>; a static buffer, of 32 in turn. */
+const char *path_in(const struct test_place *, const char *name);
+/* <directory>/<name>, likewise. */
+const char *path_join(const char *directory, const char *name);
+const char *segment_path(const char *log, uint64_t number);
+
+void directory_make(const char *path);
+void directory_copy(const char *from, const char *to); /* `to` is made anew */
+void directory_remove(const char *path); /* with all that is in it; may be
+                                          * missing */
+uint64_t directory_count(const char *path, const char *name_end);
+
+bool file_exists(const char *path);
+uint64_t file_bytes(const char *path);
+/* All of it; malloc'ed. */
+uint8_t *file_load(const char *path, size_t *size);
+void file_store(const char *path, const void *bytes, size_t size);
+void file_read_at(const char *path, uint64_t position, void *bytes, size_t);
+void file_write_at(const char *path, uint64_t position, const void *, size_t);
+void file_zero(const char *path, uint64_t position, uint64_t size);
+void file_flip(const char *path, uint64_t position); /* changes every bit but
+                                                      * the lowest */
+void file_cut(const char *path, uint64_t size);
+void file_copy(const char *from, const char *to);
+void file_swap(const char *a, const char *b);
+/* Where the bytes first lie in the file, at or behind `from`; UINT64_MAX:
+ * nowhere. */
+uint64_t file_find(const char *path, uint64_t from, const void *bytes, size_t);
+
+/* A checksum over names, kinds, modes, sizes and contents of all below the
+ * path; with times, over their modification times as well. 0: nothing there. */
+uint64_t tree_digest(const char *path, bool with_times);
+#define CHECK_UNCHANGED(digest, path)                                      \
+  test_check_equal(digest, tree_digest(path, true), "nothing changed in " #path, \
+                   __FILE__, __LINE__)
+
+/* Give a block of identity or meta at the position its right checksum again
+ * (lib/format.c), so that a test can write what no release has written. */
+void block_sign(const char *path, uint64_t position, size_t field_bytes);
+
+unsigned descriptor_count(void);
+/* Whether a file below the path is mapped or open in this process. */
+bool is_mapped_below(const char *path);
+bool is_open_below(const char *path);
+
+/* ---- children, threads, pipes, mounts (support_child.c) ---- */
+
+enum { CHILD_FAILED = 9, CHILD_SKIPPED = 77 };
+
+/* A child that runs the body and ends; it dies with this process. */
+pid_t child_start(void (*body)(void *), void *context);
+/* Its exit status, or 256 + the signal that ended it. */
+int child_end(pid_t);
+/* Both; a failure or skip in the child is one of the test. */
+void child_run(void (*body)(void *), void *context);
+void child_kill(pid_t); /* SIGKILL, and wait until it has ended */
+
+pthread_t thread_start(void *(*body)(void *), void *context);
+void thread_join(pthread_t);
+
+/* One byte at a time from one process or thread to another. */
+struct channel {
+  int in, out;
+};
+void channel_open(struct channel *);
+void channel_close(struct channel *);
+void channel_tell(struct channel *);
+void channel_hear(struct channel *); /* waits for a byte; there must be one */
+
+void *shared_memory(size_t); /* zeroed, shared with children */
+void shared_memory_free(void *, size_t);
+
+/* In a child: mounts of its own, which end with it. */
+void mounts_own(void);
+/* A file system of that kind and size at `at`; skips where it cannot be. */
+void mount_disk(const struct test_place *, const char *kind, uint64_t bytes,
+                const char *at);
+void mount_read_only(const char *at);
+/* Fill the file system up to `leave` bytes with a file of that name. */
+void disk_fill(const char *file, uint64_t leave);
+uint64_t disk_free(const char *path);
+
+/* In a child: become nobody. */
+void drop_privileges(void);
+
+uint64_t clock_now_ms(void); /* monotonic */
+
+/* ---- logs (support_log.c) ---- */
+
+/* struct_size set, segments of 64 KiB, everything else default. */
+duralog_options small_options(void);
+duralog_options small_pagecache(void);
+duralog *open_with(const char *path, const duralog_options *);
+duralog *open_reporting(const char *path, const duralog_options *,
+                        duralog_report *);
+/* Opening fails so; no handle appears. */
+void open_fails(duralog_error expected, const char *path,
+                const duralog_options *);
+void close_log(duralog *);
+duralog_watermarks watermarks_of(const duralog *);
+duralog_reader *reader_of(duralog *, duralog_level);
+
+/* Numbered records: number i has the same 0 to RECORD_BYTES_MAX bytes in every
+ * run, and begins with i where it has 8. */
+enum { RECORD_BYTES_MAX = 300 };
+size_t record_make(uint64_t number, uint8_t to[RECORD_BYTES_MAX]);
+bool record_is(const duralog_record *, uint64_t number);
+
+/* Append the numbers [from, from + count); each gets itself as offset. */
+void append_numbers(duralog *, uint64_t from, uint64_t count);
+/* The log holds the numbers [0, count), and nothing else. */
+void check_numbers(duralog *, uint64_t count);
+
+#endif

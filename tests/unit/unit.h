@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What unit tests include: what all tests do, and random parts that run through
+ * the same seeds every time; UNIT_SEED=n runs them with that one alone.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include "support.h"
+
+static inline void unit_fill(uint64_t *state, void *bytes, size_t size) {
+  uint8_t *to = (uint8_t *)bytes;
+  for (size_t i = 0; i < size; i++) to[i] = (uint8_t)random_next(state);
+}
+
+/* Call `body` with the seeds 1 to `count`, or with UNIT_SEED alone. */
+static inline void unit_seeds(uint64_t count, void (*body)(uint64_t seed)) {
+  const char *one = getenv("UNIT_SEED");
+  if (one) {
+    body(strtoull(one, NULL, 10));
+    return;
+  }
+  for (uint64_t seed = 1; seed <= count; seed++) body(seed);
+}
+
+/* A check inside of a loop: its failure says how to come back to it. */
+#define UNIT_CHECK(condition, ...)                  \
+  do {                                              \
+    if (!(condition)) {                             \
+      print_error("failed: %s, with ", #condition); \
+      print_error(__VA_ARGS__);                     \
+      print_error("\n");                            \
+      fail();                                       \
+    }                                               \
+  } while (0)
+
+#endif
