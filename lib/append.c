@@ -25,7 +25,7 @@
  * 23-29 / 39-148; pthread_mutex 29-41 / 122-197. A fair lock hands the cache
  * lines of the tail from core to core with each record.
  */
-enum { LOCK_SPINS = 20, LOCK_NAP_NS = 1000 * 1000 };
+enum { LOCK_SPINS = 20, LOCK_NAP_NS = 1000 * 1000, PAD_BLOCK_BYTES = 4096 };
 
 static inline void spin_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -86,19 +86,38 @@ static uint16_t lag_of(uint64_t offset, uint64_t durable) {
   return lag < FRAME_LAG_UNKNOWN ? (uint16_t)lag : FRAME_LAG_UNKNOWN;
 }
 
-static uint32_t put_internal(struct duralog *log, enum frame_type type,
-                             const uint8_t *body, uint32_t size) {
+/* An internal frame whose body is `stored` bytes, and as many as `size` long. */
+static uint32_t put_frame(struct duralog *log, enum frame_type type,
+                          const uint8_t *body, uint32_t stored, uint32_t size) {
   struct tail *t = &log->tail;
   uint64_t durable = atomic_load_explicit(&log->durable, memory_order_relaxed);
   struct frame f = {.body_bytes = size,
-                    .body_check = frame_body_check(NULL, 0, body, size),
+                    .body_check = frame_body_check(NULL, 0, body, stored),
                     .index = (uint32_t)(t->offset - t->base),
                     .flags = (uint16_t)type,
                     .lag = lag_of(t->offset, durable)};
-  if (size) memcpy(t->map + t->position + FRAME_HEADER_BYTES, body, size);
+  if (stored) memcpy(t->map + t->position + FRAME_HEADER_BYTES, body, stored);
   frame_encode(t->map + t->position, &f, t->seed, t->position);
   t->position += frame_bytes(size);
   return f.check;
+}
+
+static uint32_t put_internal(struct duralog *log, enum frame_type type,
+                             const uint8_t *body, uint32_t size) {
+  return put_frame(log, type, body, size, size);
+}
+
+/* End the tail on a block boundary, so that what a sync has written is never
+ * written again (README, assumption 2, is not needed then). */
+void tail_pad(struct duralog *log) {
+  struct tail *t = &log->tail;
+  static const uint8_t nothing[1];
+  if (t->position % PAD_BLOCK_BYTES == 0) return;
+  uint64_t to = align_up(t->position + FRAME_HEADER_BYTES, PAD_BLOCK_BYTES);
+  if (to > t->limit) return; /* the next record rolls, or does not fit */
+  STEP(log->io, "pad/frame");
+  put_frame(log, FRAME_PAD, nothing, 0,
+            (uint32_t)(to - t->position - FRAME_HEADER_BYTES));
 }
 
 bool tail_fits(const struct duralog *log, uint64_t bytes) {
@@ -283,9 +302,11 @@ static bool publish(struct duralog *log, uint64_t first, uint64_t durable) {
 
 static void wake_those_who_asked(struct duralog *log, bool first_unsynced) {
   /* Sleepers have made a barrier in every thread after setting their bit;
-   * where there is none, both sides fence. */
-  if (UNLIKELY(log->fence_appends)) atomic_thread_fence(memory_order_seq_cst);
-  uint32_t wanted = atomic_load_explicit(&log->attention, memory_order_relaxed);
+   * where there is no such thing, the look is a full fence itself. */
+  uint32_t wanted =
+      LIKELY(!log->fence_appends)
+          ? atomic_load_explicit(&log->attention, memory_order_relaxed)
+          : atomic_fetch_or(&log->attention, 0);
   if (LIKELY(wanted == 0)) return;
   if (wanted & ATTENTION_READERS) log_wake_readers(log);
   if ((wanted & ATTENTION_SYNCER) && first_unsynced &&

@@ -81,7 +81,7 @@ struct duralog {
   struct policy policy;
   duralog_level read_level;
   uint64_t segment_bytes, record_bytes_max;
-  bool read_only, strict, small_device, copying_reads;
+  bool read_only, strict, small_device, copying_reads, pad_syncs;
   bool policy_idle, durable_each;
   uint8_t boot_id[16];
   uint64_t start;
@@ -182,6 +182,7 @@ void tail_enter(struct duralog *, struct segment *, const struct walk *);
 void tail_start(struct duralog *, struct segment *, uint64_t epoch);
 void tail_roll(struct duralog *, struct segment *next, uint64_t epoch);
 void tail_epoch(struct duralog *, uint64_t epoch);
+void tail_pad(struct duralog *);
 bool tail_fits(const struct duralog *, uint64_t bytes);
 void tail_read_clock(struct duralog *, uint64_t tick);
 

@@ -80,6 +80,7 @@ static void apply_options(struct duralog *log, const duralog_options *o) {
   log->record_bytes_max = o->record_bytes_max;
   log->read_only = o->read_only;
   log->strict = o->strict;
+  log->pad_syncs = o->pad_syncs;
   log->small_device = o->small_device;
   log->copying_reads = o->copying_reads;
   log->catalog.mapped = !o->copying_reads;

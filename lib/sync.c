@@ -265,29 +265,52 @@ static duralog_error renew_mark(struct duralog *log, uint64_t bytes,
   return sync_mark(log, false, IO_SYNC_REASON_COUNT);
 }
 
+/* What a sync is going to make durable. */
+struct capture {
+  uint64_t bytes, end; /* as of when it begins */
+  uint64_t last;       /* segment number */
+};
+
+static struct capture capture_now(const struct duralog *log) {
+  struct capture c;
+  /* In this order: what is counted in `bytes` is below `end`, and what is below
+   * `end` lies in segments up to `last`. */
+  c.bytes = atomic_load(&log->end_bytes);
+  c.end = atomic_load(&log->end);
+  c.last = atomic_load(&log->active);
+  return c;
+}
+
+/* With padding, what is appended from now on begins in a block of its own. */
+static struct capture capture(struct duralog *log) {
+  if (!log->pad_syncs || atomic_load(&log->end) == atomic_load(&log->durable))
+    return capture_now(log);
+  append_lock(log);
+  if (!(atomic_load(&log->append_block) & BLOCK_BEGIN)) tail_pad(log);
+  struct capture c = capture_now(log);
+  append_unlock(log);
+  return c;
+}
+
 duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   uint64_t began = log->io->now(log->io);
-  /* In this order: what is counted in `bytes` is below `end`, and what is below
-   * `end` lies in segments up to `last`. */
-  uint64_t bytes = atomic_load(&log->end_bytes);
-  uint64_t end = atomic_load(&log->end);
-  uint64_t last = atomic_load(&log->active);
-  atomic_store(&log->lead.covers, end);
-  if (end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
+  struct capture c = capture(log);
+  atomic_store(&log->lead.covers, c.end);
+  if (c.end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
       !atomic_load(&log->settle_pending))
     return DURALOG_OK;
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);
-  if (!error) error = sync_segments(log, last, why);
+  if (!error) error = sync_segments(log, c.last, why);
   if (!error && log->strict)
-    error = mark_durable(log, end, false, IO_SYNC_WATERMARK);
+    error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
   if (error) return error;
   atomic_store(&log->synced_at, began);
   uint64_t now = log->io->now(log->io);
   atomic_store(&log->sync_ns, now - began);
-  advance(log, end, bytes);
-  return log->strict ? DURALOG_OK : renew_mark(log, bytes, now);
+  advance(log, c.end, c.bytes);
+  return log->strict ? DURALOG_OK : renew_mark(log, c.bytes, now);
 }
 
 /* ---- waiting for it ---- */

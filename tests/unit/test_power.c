@@ -101,6 +101,7 @@ static void choose_options(struct run *r) {
   }
   o->strict = below(r, 5) == 0;
   o->copying_reads = below(r, 4) == 0;
+  o->pad_syncs = below(r, 6) == 0;
 }
 
 static uint64_t loss_bound(const struct run *r) {

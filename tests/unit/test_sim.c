@@ -219,6 +219,39 @@ static void a_cut_while_cut_segments_are_removed_is_harmless(void **state) {
     for (uint64_t seed = 1; seed < 20; seed++) cut_removal(cut, seed);
 }
 
+/* With pad_syncs nothing is written over what was made durable (pitfall 9). */
+static void padded_syncs_share_no_block(void **state) {
+  struct sim *sim = *state;
+  duralog_options o = options_for(sim);
+  o.pad_syncs = true;
+  duralog_report report;
+  duralog *log = open_ok(&o, &report);
+  duralog_reader *reader = NULL;
+  duralog_record a, b;
+  append_range(log, 0, 20);
+  assert_int_equal(duralog_reader_open(log, DURALOG_LEVEL_WRITTEN, &reader), 0);
+  uint64_t same_segment = 0;
+  size_t index = 1; /* of the segment that comes next */
+  duralog_segment next = {.struct_size = sizeof next, .first = 0};
+  for (uint64_t i = 1; i < 20; i++) {
+    if (duralog_get_segment(log, index, &next) == DURALOG_OK && next.first == i) {
+      index++;
+      continue;
+    }
+    assert_int_equal(duralog_read_at(reader, i - 1, &a), DURALOG_OK);
+    assert_int_equal(duralog_read_at(reader, i, &b), DURALOG_OK);
+    uintptr_t from = (uintptr_t)a.data, to = (uintptr_t)b.data;
+    same_segment++;
+    assert_int_equal((to - from) % 4096, 0);
+  }
+  assert_true(same_segment > 5);
+  duralog_reader_close(&reader);
+  sim_restart(sim, 0);
+  log = open_ok(&o, &report);
+  assert_int_equal(check_range(log), 20);
+  close_ok(&log);
+}
+
 /* ---- failed syncs ---- */
 
 /* Each sync of a run fails in turn, once or for ever: no false durable, also
@@ -459,6 +492,7 @@ int main(int argc, char **argv) {
       IN_WORLD(recovery_reads_at_most_the_unsealed_segments),
       IN_WORLD(strict_mode_reports_damage_to_the_last_synced_batch),
       IN_WORLD(without_strict_mode_that_is_a_torn_tail),
+      IN_WORLD(padded_syncs_share_no_block),
       cmocka_unit_test(a_cut_while_cut_segments_are_removed_is_harmless),
       cmocka_unit_test(a_failed_sync_is_never_reported_durable),
       IN_WORLD(a_full_disk_is_an_error_and_appends_resume),
