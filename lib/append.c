@@ -113,11 +113,12 @@ void tail_pad(struct duralog *log) {
   struct tail *t = &log->tail;
   static const uint8_t nothing[1];
   if (t->position % PAD_BLOCK_BYTES == 0) return;
-  uint64_t to = align_up(t->position + FRAME_HEADER_BYTES, PAD_BLOCK_BYTES);
-  if (to > t->limit) return; /* the next record rolls, or does not fit */
+  uint64_t from = t->position + FRAME_HEADER_BYTES;
+  if (from > t->limit) return; /* nothing fits there any more */
+  uint64_t to = min_u64(align_up(from, PAD_BLOCK_BYTES), t->limit);
   STEP(log->io, "pad/frame");
   put_frame(log, FRAME_PAD, nothing, 0,
-            (uint32_t)(to - t->position - FRAME_HEADER_BYTES));
+            (uint32_t)(to - from));
 }
 
 bool tail_fits(const struct duralog *log, uint64_t bytes) {
