@@ -159,8 +159,9 @@ bench: $(BUILD)/bench/bench ## print ratios against the least code that does the
 
 # ---- install ----
 
-$(BUILD)/duralog.pc: Makefile
-	$(Q)mkdir -p $(@D) && printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDIR)' '' \
+$(BUILD)/duralog.pc: .FORCE
+	$(Q)mkdir -p $(@D) && printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))' \
+	  'includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))' '' \
 	  'Name: duralog' 'Description: embeddable durable log' 'Version: $(VERSION)' \
 	  'Libs: -L$${libdir} -lduralog' 'Libs.private: -pthread' 'Cflags: -I$${includedir}' > $@
 

@@ -1,0 +1,105 @@
+#!/bin/sh
+# The examples, the tool, the README's program and an installation, as a user
+# meets them. Prints "ok NAME" or "not ok NAME" a test.
+set -u
+cd "$(dirname "$0")/../.."
+build=${BUILD:-build}
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/duralog-examples.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failed=0
+tool=$build/duralog
+
+claim() { # claim NAME COMMAND...: the command succeeds
+  name=$1
+  shift
+  if "$@" >"$work/out" 2>&1; then
+    echo "ok $name"
+  else
+    echo "not ok $name"
+    sed 's/^/    /' "$work/out"
+    failed=1
+  fi
+}
+
+code() { # code EXPECTED COMMAND...: the command exits so
+  expected=$1
+  shift
+  "$@" >/dev/null 2>"$work/err"
+  got=$?
+  [ $got -eq "$expected" ] && [ -s "$work/err" ] ||
+    { echo "exit code $got instead of $expected"; cat "$work/err"; return 1; }
+}
+
+hello_greets_again() {
+  [ "$("$build/examples/hello" "$work/hello" | wc -l)" -eq 1 ] &&
+    [ "$("$build/examples/hello" "$work/hello" | wc -l)" -eq 2 ]
+}
+
+group_commit_checks_itself() { "$build/examples/group_commit" "$work/group"; }
+
+readme_program_compiles_and_runs() {
+  sed -n '/^```c$/,/^```$/p' README.md | sed '1d;$d' |
+    sed "s|/var/tmp/hello|$work/readme|" >"$work/readme.c"
+  grep -q duralog_open "$work/readme.c" &&
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror -Iinclude "$work/readme.c" \
+      "$build/libduralog.a" -pthread -o "$work/readme.bin" &&
+    "$work/readme.bin" | grep -q '^0 hello$'
+}
+
+lines_come_back_as_they_went_in() {
+  for mode in every=1 every=100 bytes=4K interval=20 pagecache every=9,interval=50; do
+    rm -rf "$work/lines"
+    $tool append --quiet --durability $mode "$work/lines" <README.md &&
+      $tool cat "$work/lines" | cmp - README.md || return 1
+  done
+}
+
+bytes_come_back_as_they_went_in() {
+  head -c 300000 "$build/libduralog.a" >"$work/blob"
+  perl -e 'while (read(STDIN, $b, 1 + int(rand(5000)))) { print pack("V", length $b), $b }' \
+    <"$work/blob" >"$work/prefixed" &&
+    $tool append --quiet --length-prefixed --small "$work/bytes" <"$work/prefixed" &&
+    $tool cat --length-prefixed "$work/bytes" | cmp - "$work/prefixed"
+}
+
+ranges_are_exact() {
+  seq 100 | $tool append --quiet "$work/seq" &&
+    [ "$($tool cat --from 10 --to 13 "$work/seq" | tr '\n' ' ')" = '11 12 13 ' ] &&
+    [ "$($tool cat --from 98 --count 5 "$work/seq" | tr '\n' ' ')" = '99 100 ' ] &&
+    [ "$($tool cat --format json --from 99 "$work/seq" | grep -c '"data":"100"')" -eq 1 ] &&
+    $tool info "$work/seq" | grep -q '100' && $tool info --json "$work/seq" | grep -q '"end":100' &&
+    $tool verify "$work/seq"
+}
+
+wrong_use_has_its_exit_code() {
+  mkdir -p "$work/foreign" && echo x >"$work/foreign/file" || return 1
+  code 2 $tool nonsense && code 2 $tool cat && code 4 $tool info "$work/absent" &&
+    code 4 $tool append "$work/foreign" </dev/null && code 2 $tool append --durability x "$work/y"
+}
+
+damage_has_its_exit_code() {
+  seq 1000 | $tool append --quiet "$work/damaged" || return 1
+  printf 'X' | dd of="$work/damaged/00000000000000000001.seg" bs=1 seek=8216 conv=notrunc 2>/dev/null
+  $tool verify "$work/damaged" >/dev/null 2>&1
+  [ $? -eq 3 ] && code 3 $tool append "$work/damaged" </dev/null
+}
+
+installation_compiles_links_and_goes_away() {
+  make --no-print-directory -s install DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
+    sed "s|$work/readme|$work/readme2|" "$work/readme.c" >"$work/installed.c" &&
+    flags=$(PKG_CONFIG_PATH=$work/root/usr/lib/pkgconfig pkg-config --define-prefix --cflags --libs duralog 2>/dev/null ||
+      echo "-I$work/root/usr/include -L$work/root/usr/lib -lduralog") &&
+    ${CC:-cc} "$work/installed.c" $flags -o "$work/installed.bin" &&
+    LD_LIBRARY_PATH=$work/root/usr/lib "$work/installed.bin" | grep -q hello &&
+    "$work/root/usr/bin/duralog" --version &&
+    make --no-print-directory -s uninstall DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
+    [ -z "$(find "$work/root" -type f -o -type l)" ]
+}
+
+for test in hello_greets_again group_commit_checks_itself \
+  readme_program_compiles_and_runs lines_come_back_as_they_went_in \
+  bytes_come_back_as_they_went_in ranges_are_exact wrong_use_has_its_exit_code \
+  damage_has_its_exit_code installation_compiles_links_and_goes_away; do
+  claim $test $test
+done
+exit $failed
