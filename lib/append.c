@@ -288,20 +288,18 @@ static inline void put_record(struct duralog *log, const duralog_entry *e,
 }
 
 /* Let readers, other threads and the policy see what is at the tail. */
-static bool publish(struct duralog *log, uint64_t first, uint64_t durable) {
+static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   struct tail *t = &log->tail;
-  bool was_all_durable = durable >= first;
-  if (was_all_durable)
+  if (durable >= first) /* stale at worst, and then the age reads too high */
     atomic_store_explicit(&log->unsynced_since, t->tick, memory_order_relaxed);
   STEP(log->io, "append/publish");
   atomic_store_explicit(&log->end, t->offset, memory_order_release);
   /* After `end`: see sync_run. */
   atomic_store_explicit(&log->end_bytes, t->bytes, memory_order_release);
   STEP(log->io, "append/published");
-  return was_all_durable;
 }
 
-static void wake_those_who_asked(struct duralog *log, bool first_unsynced) {
+static void wake_those_who_asked(struct duralog *log, uint64_t first) {
   /* Sleepers have made a barrier in every thread after setting their bit;
    * where there is no such thing, the look is a full fence itself. */
   uint32_t wanted =
@@ -310,8 +308,10 @@ static void wake_those_who_asked(struct duralog *log, bool first_unsynced) {
           : atomic_fetch_or(&log->attention, 0);
   if (LIKELY(wanted == 0)) return;
   if (wanted & ATTENTION_READERS) log_wake_readers(log);
-  if ((wanted & ATTENTION_SYNCER) && first_unsynced &&
-      log->policy.interval_ns != NONE)
+  /* The first unsynced record starts the clock. `durable` is read anew: after
+   * the bit was seen it is as new as the syncer's own view of it. */
+  if ((wanted & ATTENTION_SYNCER) && log->policy.interval_ns != NONE &&
+      atomic_load(&log->durable) >= first)
     log_kick(log, WORKER_SYNCER);
 }
 
@@ -326,7 +326,7 @@ struct request {
 
 struct appended {
   uint64_t first, end, end_bytes;
-  bool kick, first_unsynced;
+  bool kick;
 };
 
 static duralog_error unblock(struct duralog *log, uint32_t block,
@@ -376,13 +376,13 @@ static inline duralog_error append_request(struct duralog *log,
   for (size_t i = 0; i < r->count; i++)
     put_record(log, &r->entries[i], r->checks[i],
                i + 1 < r->count ? FRAME_MORE : 0, durable);
-  out->first_unsynced = publish(log, out->first, durable);
+  publish(log, out->first, durable);
   out->end = t->offset;
   out->end_bytes = t->bytes;
   out->kick = t->position >= t->kick_at;
   if (UNLIKELY(out->kick)) t->kick_at = NONE; /* the background sets it anew */
   append_unlock(log);
-  wake_those_who_asked(log, out->first_unsynced);
+  wake_those_who_asked(log, out->first);
   if (UNLIKELY(out->kick)) {
     atomic_store(&log->prepare_wanted, true);
     log_kick(log, WORKER_PREPARER);

@@ -183,7 +183,7 @@ static duralog_error sync_by_policy(struct duralog *log) {
  * all of it and one that hardly grows dirties little. */
 static uint64_t populate_to(const struct duralog *log, const struct segment *s,
                             uint64_t position) {
-  if (log->small_device) return 0;
+  if (log->small_device || log->durable_each) return 0;
   uint64_t to = position + POPULATE_AHEAD_BYTES;
   if (log->policy_idle)
     to = 3 * position + POPULATE_IDLE_BYTES;

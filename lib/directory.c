@@ -159,34 +159,21 @@ static duralog_error check_file_system(struct opening *o) {
 
 static duralog_error take_lock(struct opening *o) {
   io_env *io = o->log->io;
-  int dir = o->log->directory.handle;
-  int file = io->file_open(io, dir, LOCK_NAME, IO_WRITE, 0);
-  if (file == -ENOENT)
-    file = io->file_open(io, dir, LOCK_NAME, IO_WRITE | IO_CREATE,
-                         o->options.file_mode);
-  if (file == -EEXIST) /* another one was faster */
-    file = io->file_open(io, dir, LOCK_NAME, IO_WRITE, 0);
-  if (file < 0)
-    return opening_fail_os(o, file, LOCK_NAME, "cannot open the lock file");
-  int result = io->lock(io, file);
-  if (result) {
-    io->close(io, file);
-    return result == -EAGAIN
-               ? opening_fail(o, DURALOG_E_BUSY, 0, LOCK_NAME,
-                              "another writer has the log open")
-               : opening_fail_os(o, result, LOCK_NAME, "cannot lock the log");
-  }
-  o->log->lock_file = file;
+  int result = io->lock(io, o->log->directory.handle, LOCK_NAME,
+                        o->options.file_mode);
+  if (result == -EAGAIN)
+    return opening_fail(o, DURALOG_E_BUSY, 0, LOCK_NAME,
+                        "another writer has the log open");
+  if (result < 0)
+    return opening_fail_os(o, result, LOCK_NAME, "cannot lock the log");
+  o->log->lock_file = result;
   return DURALOG_OK;
 }
 
 static void look_for_writer(struct opening *o) {
   io_env *io = o->log->io;
-  int file =
-      io->file_open(io, o->log->directory.handle, LOCK_NAME, IO_READ, 0);
-  if (file < 0) return;
-  o->report.writer_lives = io->locked(io, file) == 1;
-  io->close(io, file);
+  o->report.writer_lives =
+      io->locked(io, o->log->directory.handle, LOCK_NAME) == 1;
 }
 
 /* ---- meta ---- */

@@ -80,11 +80,12 @@ struct duralog_environment {
   int (*file_data)(io_env *, int file, uint64_t *position, uint64_t *end);
   int (*rename)(io_env *, int dir, const char *from, const char *to);
   int (*unlink)(io_env *, int dir, const char *name);
-  /* The writer's lock: EAGAIN if another holds it, in any process. Ends with
-   * the handle or the process, also while a forked child lives. */
-  int (*lock)(io_env *, int file);
-  int (*unlock)(io_env *, int file);
-  int (*locked)(io_env *, int file); /* 1 if another holds it */
+  /* The writer's lock, on a file that is made if need be: a handle, or EAGAIN
+   * if another holds it, in any process. Ends with `unlock` or the process, also
+   * while a forked child lives. */
+  int (*lock)(io_env *, int dir, const char *name, uint32_t mode);
+  void (*unlock)(io_env *, int handle);
+  int (*locked)(io_env *, int dir, const char *name); /* 1: held by another */
 
   /* Mappings, shared, of a whole file from its beginning. */
   int (*map)(io_env *, int file, uint64_t bytes, bool writable, void **address);

@@ -118,15 +118,15 @@ static int fault_unlink(io_env *io, int dir, const char *name) {
   FAIL_POINT("io/unlink");
   return inner(io)->unlink(inner(io), dir, name);
 }
-static int fault_lock(io_env *io, int file) {
+static int fault_lock(io_env *io, int dir, const char *name, uint32_t mode) {
   FAIL_POINT("io/lock");
-  return inner(io)->lock(inner(io), file);
+  return inner(io)->lock(inner(io), dir, name, mode);
 }
-static int fault_unlock(io_env *io, int file) {
-  return inner(io)->unlock(inner(io), file);
+static void fault_unlock(io_env *io, int handle) {
+  inner(io)->unlock(inner(io), handle);
 }
-static int fault_locked(io_env *io, int file) {
-  return inner(io)->locked(inner(io), file);
+static int fault_locked(io_env *io, int dir, const char *name) {
+  return inner(io)->locked(inner(io), dir, name);
 }
 static int fault_map(io_env *io, int file, uint64_t bytes, bool writable,
                      void **address) {

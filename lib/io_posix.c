@@ -338,41 +338,63 @@ static int posix_unlink(io_env *io, int dir, const char *name) {
   return result_or_errno(unlinkat(dir, name, 0));
 }
 
-static int posix_lock(io_env *io, int file) {
-  if (!posix_owner_word(io)) return -ENOMEM;
-  struct held_lock *held = malloc(sizeof *held);
-  if (!held) return -ENOMEM;
+static int open_lock_file(io_env *io, int dir, const char *name,
+                          uint32_t mode) {
+  int file = posix_file_open(io, dir, name, IO_WRITE, 0);
+  if (file == -ENOENT)
+    file = posix_file_open(io, dir, name, IO_WRITE | IO_CREATE, mode);
+  if (file == -EEXIST) /* another one was faster */
+    file = posix_file_open(io, dir, name, IO_WRITE, 0);
+  return file;
+}
+
+static int lock_file(int file) {
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  pthread_mutex_lock(&guard.mutex);
   int result = result_or_errno(fcntl(file, F_OFD_SETLK, &whole));
-  if (result == 0) {
-    *held = (struct held_lock){file, guard.locks};
-    guard.locks = held;
-  }
-  pthread_mutex_unlock(&guard.mutex);
-  if (result) free(held);
   return result == -EACCES ? -EAGAIN : result;
 }
 
-static int posix_unlock(io_env *io, int file) {
+static int posix_lock(io_env *io, int dir, const char *name, uint32_t mode) {
+  if (!posix_owner_word(io)) return -ENOMEM;
+  struct held_lock *held = malloc(sizeof *held);
+  if (!held) return -ENOMEM;
+  /* Open, lock and list in one: a child forked in between would share the
+   * description without our handler knowing of it. */
+  pthread_mutex_lock(&guard.mutex);
+  int file = open_lock_file(io, dir, name, mode);
+  int result = file < 0 ? file : lock_file(file);
+  if (result == 0) {
+    *held = (struct held_lock){file, guard.locks};
+    guard.locks = held;
+  } else if (file >= 0) {
+    close(file);
+  }
+  pthread_mutex_unlock(&guard.mutex);
+  if (result) free(held);
+  return result ? result : file;
+}
+
+static void posix_unlock(io_env *io, int file) {
   (void)io;
   pthread_mutex_lock(&guard.mutex);
   struct held_lock **at = &guard.locks;
   while (*at && (*at)->file != file) at = &(*at)->next;
   struct held_lock *held = *at;
-  if (held) *at = held->next;
-  struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-  int result = held ? result_or_errno(fcntl(file, F_OFD_SETLK, &whole)) : 0;
+  if (held) {
+    *at = held->next;
+    close(file); /* and with its only descriptor the lock goes */
+  }
   pthread_mutex_unlock(&guard.mutex);
   free(held);
-  return result;
 }
 
-static int posix_locked(io_env *io, int file) {
-  (void)io;
+static int posix_locked(io_env *io, int dir, const char *name) {
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (fcntl(file, F_OFD_GETLK, &whole) < 0) return -errno;
-  return whole.l_type != F_UNLCK;
+  int file = posix_file_open(io, dir, name, IO_READ, 0);
+  if (file < 0) return file;
+  int result = result_or_errno(fcntl(file, F_OFD_GETLK, &whole));
+  close(file);
+  return result ? result : whole.l_type != F_UNLCK;
 }
 
 /* ---- mappings ---- */

@@ -403,21 +403,28 @@ static int op_unlink(io_env *io, int dir, const char *name) {
   return 0;
 }
 
-static int op_lock(io_env *io, int file) {
+static int op_lock(io_env *io, int dir, const char *name, uint32_t mode) {
+  int file = op_file_open(io, dir, name, IO_WRITE, 0);
+  if (file == -ENOENT)
+    file = op_file_open(io, dir, name, IO_WRITE | IO_CREATE, mode);
+  if (file < 0) return file;
   struct sim_file *f = file_of(world(io), file);
-  if (f->locked_by && f->locked_by != file + 1) return -EAGAIN;
+  if (f->locked_by) {
+    op_close(io, file);
+    return -EAGAIN;
+  }
   f->locked_by = file + 1;
-  return 0;
+  return file;
 }
 
-static int op_unlock(io_env *io, int file) {
-  file_of(world(io), file)->locked_by = 0;
-  return 0;
-}
+static void op_unlock(io_env *io, int file) { op_close(io, file); }
 
-static int op_locked(io_env *io, int file) {
-  int by = file_of(world(io), file)->locked_by;
-  return by && by != file + 1;
+static int op_locked(io_env *io, int dir, const char *name) {
+  int file = op_file_open(io, dir, name, IO_READ, 0);
+  if (file < 0) return file;
+  int result = file_of(world(io), file)->locked_by != 0;
+  op_close(io, file);
+  return result;
 }
 
 /* ---- mappings, clocks, memory ---- */

@@ -163,7 +163,8 @@ duralog_error duralog_get_watermarks(const duralog *log,
   out->end = s.end;
   out->durable = s.durable;
   out->epoch = atomic_load(&log->epoch);
-  bool unsynced = s.end > s.durable && s.now_ns > s.oldest_ns;
+  bool unsynced =
+      !log->read_only && s.end > s.durable && s.now_ns > s.oldest_ns;
   out->oldest_unsynced_ms =
       unsynced ? (s.now_ns - s.oldest_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
   return DURALOG_OK;

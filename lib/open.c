@@ -568,10 +568,7 @@ static void log_free(struct duralog *log, bool inherited) {
   io_env *io = log->io;
   catalog_close(&log->catalog, &log->directory);
   if (log->directory.handle >= 0) io->close(io, log->directory.handle);
-  if (log->lock_file >= 0 && !inherited) {
-    io->unlock(io, log->lock_file);
-    io->close(io, log->lock_file);
-  }
+  if (log->lock_file >= 0 && !inherited) io->unlock(io, log->lock_file);
   io->free(io, log);
 }
 
