@@ -123,8 +123,8 @@ static duralog_error work(struct story *s) {
 }
 
 /* Whether the fault was reached. */
-/* Variants: the fault comes once; for ever; once, in strict mode, and the
- * first writer dies. */
+/* Variants: the fault comes once; for ever, with a sync every 3 records; once,
+ * in strict mode, and the first writer dies. */
 enum { ONCE, EVER, STRICT, VARIANTS };
 
 static bool run(const char *point, int os_error, uint64_t k, int variant) {
@@ -134,6 +134,7 @@ static bool run(const char *point, int os_error, uint64_t k, int variant) {
   trigger.calls = 0;
   trigger.ever = variant == EVER;
   s.options.strict = s.abandon = variant == STRICT;
+  if (variant == EVER) s.options.durability.sync_every_records = 3;
   fiu_enable_external(point, 1, (void *)(intptr_t)os_error, 0, decide);
   duralog_error errors[2] = {work(&s), work(&s)};
   bool reached = trigger.calls >= k;
