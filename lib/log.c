@@ -109,7 +109,7 @@ uint64_t log_deadline(io_env *io, int64_t timeout_ms) {
   return io->now(io) + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
-/* ---- public: errors, diagnostics, watermarks ---- */
+/* ---- public: errors, diagnostics ---- */
 
 const char *duralog_error_name(duralog_error error) {
   switch (error) {
@@ -148,24 +148,5 @@ duralog_error duralog_diagnose(const duralog *log, duralog_diagnostic *out) {
   mutex_lock(log->io, &mutable_log->diagnostic_lock);
   *out = log->diagnostic;
   mutex_unlock(log->io, &mutable_log->diagnostic_lock);
-  return DURALOG_OK;
-}
-
-duralog_error duralog_get_watermarks(const duralog *log,
-                                     duralog_watermarks *out) {
-  duralog_error error = log_check(log);
-  if (error) return error;
-  if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
-  struct policy_state s;
-  policy_state_of(log, &s);
-  s.now_ns = log->io->now_coarse(log->io);
-  out->start = log->start;
-  out->end = s.end;
-  out->durable = s.durable;
-  out->epoch = atomic_load(&log->epoch);
-  bool unsynced =
-      !log->read_only && s.end > s.durable && s.now_ns > s.oldest_ns;
-  out->oldest_unsynced_ms =
-      unsynced ? (s.now_ns - s.oldest_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
   return DURALOG_OK;
 }

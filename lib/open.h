@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the parts of opening share: directory.c finds out what is there and
- * makes a log where there is none, open.c recovers it and builds the handle.
+ * What the parts of opening share: options.c reads what the host asked for,
+ * directory.c finds out what is there and makes a log where there is none,
+ * views.c shows its unsealed part to recovery, open.c builds the handle from the
+ * plan, accept.c goes on behind damage.
  */
 #ifndef DURALOG_OPEN_H
 #define DURALOG_OPEN_H
@@ -52,5 +54,44 @@ duralog_error directory_write_meta(struct opening *);
 /* Remove what no log needs; `keep` numbers and below stay. */
 duralog_error directory_clean(struct opening *, uint64_t keep);
 void listing_free(struct listing *, io_env *);
+
+/* ---- options.c ---- */
+
+/* Fill in the defaults; gives what is wrong, or NULL. */
+const char *options_normalise(const duralog_options *given,
+                              duralog_options *out);
+void options_apply(struct duralog *, const duralog_options *);
+
+/* ---- views.c ---- */
+
+struct views {
+  struct recovery_view *list;
+  struct seal *ends;
+  int *files;
+  size_t count, capacity;
+  struct recovery_point from;
+  uint64_t gap_segment; /* the first number missing among the sealed, or 0 */
+};
+
+duralog_error views_gather(struct opening *, struct views *);
+void views_unmap(struct views *, io_env *);
+void views_free(struct views *, io_env *);
+/* The seal of a segment, if it has a readable one. */
+duralog_error views_read_seal(struct opening *, uint64_t number, struct seal *,
+                              bool *sealed);
+
+/* ---- open.c ---- */
+
+duralog_error opening_no_memory(struct opening *);
+/* List all segments below a number, none of them open. */
+duralog_error opening_catalog(struct opening *, uint64_t below);
+/* The log goes on in this segment, where the plan ends. */
+void opening_place_tail(struct opening *, struct segment *,
+                        const struct recovery_plan *, int64_t time_max_ms);
+
+/* ---- accept.c ---- */
+
+duralog_error accept_damage(struct opening *, struct views *,
+                            struct recovery_plan *);
 
 #endif

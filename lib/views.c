@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The unsealed part of a log as recovery wants to see it: from the newest
+ * segment file back to the last sealed one, mapped read-only.
+ */
+#include <errno.h>
+
+#include "open.h"
+
+enum { DATA_RANGES_MAX = 4096 };
+
+static uint64_t data_end(io_env *io, int file, uint64_t size) {
+  uint64_t position = 0, end = 0, last = 0;
+  for (int i = 0; i < DATA_RANGES_MAX; i++) {
+    int result = io->file_data(io, file, &position, &end);
+    if (result == -ENXIO) return last;
+    if (result || end <= position) return size;
+    last = position = end;
+  }
+  return size;
+}
+
+/* Map one file. A file that is missing or too short for a header is a view
+ * without bytes: recovery's business, not an error of ours. */
+static duralog_error view_open(struct opening *o, struct recovery_view *view,
+                               int *file) {
+  io_env *io = o->log->io;
+  char name[NAME_BYTES];
+  uint64_t size = 0;
+  void *map = NULL;
+  segment_name(name, view->number);
+  *file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
+  if (*file == -ENOENT) return DURALOG_OK;
+  int result = *file < 0 ? *file : io->file_size(io, *file, &size);
+  if (!result && size >= SEGMENT_HEADER_BYTES && size <= SEGMENT_BYTES_MAX)
+    result = io->map(io, *file, size, false, &map);
+  if (result)
+    return opening_fail_os(o, result, name, "cannot read a segment file");
+  view->bytes = map;
+  view->size = size;
+  view->data_end = map ? data_end(io, *file, size) : 0;
+  return DURALOG_OK;
+}
+
+static void view_close(io_env *io, struct recovery_view *view, int *file) {
+  if (view->bytes)
+    io->unmap(io, (void *)(uintptr_t)view->bytes, view->size);
+  if (*file >= 0) io->close(io, *file);
+  view->bytes = NULL;
+  *file = -1;
+}
+
+void views_unmap(struct views *v, io_env *io) {
+  for (size_t i = 0; i < v->count; i++)
+    view_close(io, &v->list[i], &v->files[i]);
+}
+
+void views_free(struct views *v, io_env *io) {
+  views_unmap(v, io);
+  if (v->list) io->free(io, v->list);
+  if (v->ends) io->free(io, v->ends);
+  if (v->files) io->free(io, v->files);
+  *v = (struct views){.list = NULL};
+}
+
+static bool views_reserve(struct views *v, io_env *io, size_t capacity) {
+  v->list = io->alloc(io, capacity * sizeof *v->list);
+  v->ends = io->alloc(io, capacity * sizeof *v->ends);
+  v->files = io->alloc(io, capacity * sizeof *v->files);
+  v->capacity = capacity;
+  return v->list && v->ends && v->files;
+}
+
+/* The seal of segment `number`, if it has a readable one. */
+duralog_error views_read_seal(struct opening *o, uint64_t number,
+                              struct seal *seal, bool *sealed) {
+  uint8_t page[SEGMENT_HEADER_BYTES];
+  struct identity id;
+  duralog_error error = directory_read_page(o, number, page, &id, sealed);
+  *sealed = !error && *sealed &&
+            memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
+            seal_decode(seal, page, id.uuid, number) == BLOCK_VALID;
+  return error;
+}
+
+/* How many of the listed segments, from the end, are not sealed; and what the
+ * last sealed one says, or the meta file where damage was accepted. */
+static duralog_error find_unsealed(struct opening *o, struct views *v,
+                                   size_t *count) {
+  const struct number_list *l = &o->listing.segments;
+  const struct meta *m = &o->meta;
+  bool sealed = false;
+  size_t n = 0;
+  for (; n < l->count && l->numbers[l->count - 1 - n] >= m->accepted_segment;
+       n++) {
+    struct seal seal;
+    duralog_error error =
+        views_read_seal(o, l->numbers[l->count - 1 - n], &seal, &sealed);
+    if (error) return error;
+    if (!sealed) continue;
+    v->from = (struct recovery_point){.offset = seal.end_offset,
+                                      .epoch = seal.epoch,
+                                      .check = seal.last_check};
+    break;
+  }
+  if (!sealed && m->accepted_segment)
+    v->from = (struct recovery_point){.offset = m->accepted_offset,
+                                      .epoch = m->accepted_epoch};
+  else if (!sealed)
+    v->from.unknown = m->first_segment > SEGMENT_NUMBER_FIRST;
+  *count = n;
+  return DURALOG_OK;
+}
+
+static void view_add(struct views *v, uint64_t number) {
+  v->files[v->count] = -1;
+  v->list[v->count++] = (struct recovery_view){.number = number};
+}
+
+/* The numbers of the views, with one view for each gap in them. */
+static void number_views(struct opening *o, struct views *v, size_t unsealed) {
+  const struct number_list *l = &o->listing.segments;
+  size_t first = l->count - unsealed;
+  uint64_t expected = first > 0 ? l->numbers[first - 1] + 1
+                                : max_u64(o->meta.first_segment,
+                                          SEGMENT_NUMBER_FIRST);
+  if (first > 0 && l->numbers[first - 1] < o->meta.accepted_segment)
+    expected = o->meta.accepted_segment;
+  for (size_t i = first; i < l->count; i++) {
+    if (l->numbers[i] < expected) continue; /* below the log: no part of it */
+    if (l->numbers[i] > expected) view_add(v, expected);
+    view_add(v, l->numbers[i]);
+    expected = l->numbers[i] + 1;
+  }
+  if (v->count == 0 && first == 0) view_add(v, expected); /* no file at all */
+  uint64_t lowest = o->meta.first_segment;
+  for (size_t i = 0; i < first; i++) {
+    bool missing = l->numbers[i] != lowest && l->numbers[i] > lowest;
+    if (missing && lowest >= o->meta.accepted_segment && !v->gap_segment)
+      v->gap_segment = lowest;
+    lowest = max_u64(lowest, l->numbers[i] + 1);
+  }
+}
+
+duralog_error views_gather(struct opening *o, struct views *v) {
+  io_env *io = o->log->io;
+  size_t unsealed;
+  duralog_error error = find_unsealed(o, v, &unsealed);
+  if (error) return error;
+  if (!views_reserve(v, io, 2 * unsealed + 2))
+    return opening_fail(o, DURALOG_E_RESOURCES, ENOMEM, NULL,
+                        "no memory for recovery");
+  number_views(o, v, unsealed);
+  for (size_t i = 0; !error && i < v->count; i++)
+    error = view_open(o, &v->list[i], &v->files[i]);
+  return error;
+}
