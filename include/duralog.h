@@ -195,8 +195,8 @@ typedef struct duralog_options {
                        * durable: two syncs instead of one, and damage to the
                        * last synced batch is told from a torn tail */
   bool pad_syncs;     /* each sync ends on a 4 KiB block, so that no sync writes
-                       * over what an earlier one made durable: for disks that
-                       * harm neighbouring sectors. Costs space */
+                       * over records that an earlier one made durable: for
+                       * disks that harm neighbouring sectors. Costs space */
   bool accept_damage; /* open although damaged: the damaged range stays
                        * unreadable, appends go on past every offset that may
                        * have been used. Files are kept as they are */

@@ -44,13 +44,14 @@ duralog_error accept_damage(struct opening *o, struct views *v,
   const struct number_list *l = &o->listing.segments;
   uint64_t number = l->count ? l->numbers[l->count - 1] + 1
                              : o->meta.first_segment + 1;
-  uint64_t offset = max_u64(plan->durable, plan->end.offset);
+  uint64_t offset = max_u64(plan->offset_max,
+                            max_u64(plan->durable, plan->end.offset));
   struct segment *s;
   struct segment_failure why;
   duralog_error error = DURALOG_OK;
   for (size_t i = 0; !error && i < v->count; i++)
     error = settle_damaged(o, &v->list[i]);
-  if (!error) error = directory_clean(o, number);
+  if (!error) error = directory_clean(o, number, true);
   if (!error) error = opening_catalog(o, number);
   if (error) return error;
   if (!segment_create(&log->directory, number, log->segment_bytes,

@@ -107,8 +107,8 @@ static uint32_t put_internal(struct duralog *log, enum frame_type type,
   return put_frame(log, type, body, size, size);
 }
 
-/* End the tail on a block boundary, so that what a sync has written is never
- * written again (README, assumption 2, is not needed then). */
+/* End the tail on a block boundary, so that no later sync writes over records
+ * that this one makes durable (README, assumption 2). */
 void tail_pad(struct duralog *log) {
   struct tail *t = &log->tail;
   static const uint8_t nothing[1];
@@ -247,6 +247,7 @@ static inline void put_header(struct duralog *log, uint64_t body_bytes,
   frame_encode(t->map + t->position, &f, t->seed, t->position);
   STEP(log->io, "append/stored");
   uint64_t bytes = frame_bytes(body_bytes);
+  INVARIANT(t->position + bytes <= t->limit);
   t->position += bytes;
   t->bytes += bytes;
   t->offset++;
@@ -303,8 +304,8 @@ static void wake_those_who_asked(struct duralog *log, uint64_t first) {
   /* Sleepers have made a barrier in every thread after setting their bit;
    * where there is no such thing, the look is a full fence itself. */
   uint32_t wanted =
-      LIKELY(!log->fence_appends)
-          ? atomic_load_explicit(&log->attention, memory_order_relaxed)
+      LIKELY(!atomic_load_explicit(&log->fence_appends, memory_order_relaxed))
+          ? atomic_load_explicit(&log->attention, memory_order_acquire)
           : atomic_fetch_or(&log->attention, 0);
   if (LIKELY(wanted == 0)) return;
   if (wanted & ATTENTION_READERS) log_wake_readers(log);
@@ -390,10 +391,25 @@ static inline duralog_error append_request(struct duralog *log,
   return DURALOG_OK;
 }
 
+/* Whoever does not wait counts towards the triggers all the same. */
+static void trigger_sync(struct duralog *log, const struct appended *a) {
+  struct policy_state s;
+  if (log->policy_idle || !log->workers[WORKER_SYNCER].thread) return;
+  policy_state_of(log, &s);
+  s.end = a->end;
+  s.end_bytes = a->end_bytes;
+  if (policy_deadline(&log->policy, &s) == 0 &&
+      !atomic_exchange(&log->sync_wanted, true))
+    log_kick(log, WORKER_SYNCER);
+}
+
 /* Wait as the mode or the level asks. */
 static duralog_error wait_for_level(struct duralog *log, duralog_level level,
                                     const struct appended *a) {
-  if (level == DURALOG_LEVEL_WRITTEN) return DURALOG_OK;
+  if (level == DURALOG_LEVEL_WRITTEN) {
+    trigger_sync(log, a);
+    return DURALOG_OK;
+  }
   if (level == DURALOG_LEVEL_DURABLE || log->durable_each)
     return sync_until(log, a->end, 0);
   if (log->policy_idle) return DURALOG_OK;

@@ -53,6 +53,14 @@ static duralog_error prepare_locked(struct duralog *log) {
 }
 
 duralog_error prepare_next(struct duralog *log) {
+  enum { UNSEALED_MAX = 8 };
+  /* A host that never ticks must not leave more unsealed than it has
+   * descriptors for. */
+  if (!log->workers[WORKER_SYNCER].thread &&
+      atomic_load(&log->active) - atomic_load(&log->seal_next) >= UNSEALED_MAX) {
+    duralog_error sealed = background_seal(log);
+    if (sealed) return sealed;
+  }
   mutex_lock(log->io, &log->prepare);
   duralog_error error = atomic_load(&log->poisoned) ? DURALOG_E_POISONED
                                                     : prepare_locked(log);
@@ -73,6 +81,7 @@ static bool epoch_fits(struct duralog *log, uint64_t need) {
 
 static void store_epoch(struct duralog *log, uint64_t epoch, bool fits) {
   append_lock(log);
+  atomic_store(&log->frame_epoch, epoch);
   tail_read_clock(log, log->io->now_coarse(log->io));
   if (!atomic_load(&log->tail.segment->started))
     tail_start(log, log->tail.segment, epoch);
@@ -107,6 +116,7 @@ static duralog_error begin_locked(struct duralog *log, uint64_t need) {
     error = sync_run(log, IO_SYNC_EPOCH);
   }
   if (!error) {
+    if (!fits) log_kick(log, WORKER_SYNCER); /* rolled: there is one to seal */
     atomic_store(&log->epoch, epoch);
     atomic_fetch_and(&log->append_block, ~(uint32_t)BLOCK_BEGIN);
   }
@@ -205,7 +215,9 @@ duralog_error background_prepare(struct duralog *log) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   append_lock(log);
   struct segment *s = t->segment;
-  bool started = atomic_load(&s->started);
+  /* Nothing before the first append: opening takes no space. */
+  bool started = atomic_load(&s->started) &&
+                 !(atomic_load(&log->append_block) & BLOCK_BEGIN);
   uint64_t position = t->position;
   uint64_t from = max_u64(s->populated, position & ~UINT64_C(4095));
   uint64_t to = started ? populate_to(log, s, position) : 0;
@@ -268,12 +280,15 @@ static void worker_loop(struct worker *worker,
     uint32_t value = atomic_load(&worker->word);
     (void)body(log); /* a failure has its way to the host: poison, or the append
                       * that needs what failed here */
-    atomic_fetch_or(&log->attention, ATTENTION_SYNCER);
-    io->fence_all(io);
+    uint64_t until = NONE;
+    if (worker == &log->workers[WORKER_SYNCER]) {
+      atomic_fetch_or(&log->attention, ATTENTION_SYNCER);
+      until = log_fence_appenders(log, NONE);
+    }
     uint64_t deadline = due(log);
     if (deadline != NONE && deadline <= io->now(io)) continue;
     if (!atomic_load(&log->stop_workers))
-      io->wait(io, &worker->word, value, deadline);
+      io->wait(io, &worker->word, value, min_u64(deadline, until));
   }
 }
 

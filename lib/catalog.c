@@ -36,7 +36,7 @@ bool catalog_add(struct catalog *c, io_env *io, uint64_t number,
   mutex_lock(io, &c->lock);
   bool ok = c->count < c->capacity || grow(c, io);
   if (ok) {
-    assert(c->count == 0 || c->entries[c->count - 1].number < number);
+    INVARIANT(c->count == 0 || c->entries[c->count - 1].number < number);
     c->entries[c->count++] =
         (struct catalog_entry){.number = number, .segment = s, .base = NONE};
     if (s) atomic_store(&s->pins, 1);

@@ -170,7 +170,7 @@ static duralog_error take_lock(struct opening *o) {
   return DURALOG_OK;
 }
 
-static void look_for_writer(struct opening *o) {
+void directory_look_for_writer(struct opening *o) {
   io_env *io = o->log->io;
   o->report.writer_lives =
       io->locked(io, o->log->directory.handle, LOCK_NAME) == 1;
@@ -347,7 +347,7 @@ static duralog_error identify(struct opening *o) {
     if (error) return error;
     if (is_new) return create(o);
   } else {
-    look_for_writer(o);
+    directory_look_for_writer(o);
   }
   if (!o->meta_lost) {
     memcpy(o->log->directory.uuid, o->meta.uuid, sizeof o->meta.uuid);
@@ -389,7 +389,7 @@ static duralog_error sync_names(struct opening *o, bool parent_too) {
                 : DURALOG_OK;
 }
 
-duralog_error directory_clean(struct opening *o, uint64_t keep) {
+duralog_error directory_clean(struct opening *o, uint64_t keep, bool adopted) {
   char name[NAME_BYTES];
   bool removed = false;
   duralog_error error = DURALOG_OK;
@@ -407,8 +407,10 @@ duralog_error directory_clean(struct opening *o, uint64_t keep) {
     error = remove_file(o, name, &removed);
     if (!error) error = sync_names(o, false);
   }
-  if (error || (o->report.clean && !removed) || o->report.created) return error;
+  if (error || o->report.created) return error;
   /* A writer that was killed may have named files without syncing the names,
-   * its log's included; nothing may be promised before that is made good. */
+   * its log's included; nothing may be promised before that is made good. Only
+   * a clean log that has nothing prepared has no such names. */
+  if (o->report.clean && !removed && !adopted) return DURALOG_OK;
   return sync_names(o, true);
 }

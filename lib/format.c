@@ -247,7 +247,9 @@ uint64_t segment_number_of(const char *name) {
     if (number > (UINT64_MAX - digit) / 10) return 0;
     number = number * 10 + digit;
   }
-  return strcmp(name + NAME_DIGITS, ".seg") == 0 ? number : 0;
+  bool ours = number <= SEGMENT_NUMBER_MAX &&
+              strcmp(name + NAME_DIGITS, ".seg") == 0;
+  return ours ? number : 0;
 }
 
 bool name_is_temporary(const char *name) {

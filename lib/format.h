@@ -44,6 +44,9 @@ enum {
   NAME_BYTES = 32
 };
 
+/* Far beyond use: a name with a higher number is somebody else's. */
+#define SEGMENT_NUMBER_MAX (UINT64_C(1) << 48)
+
 #define META_NAME "meta"
 #define META_TEMPORARY_NAME "meta.tmp"
 #define LOCK_NAME "lock"

@@ -53,6 +53,29 @@
 
 static int result_or_errno(int result) { return result < 0 ? -errno : result; }
 
+/*
+ * A thread that is cancelled in the middle would leave locks behind that all
+ * others wait for (pitfall 19): no call of ours is a cancellation point.
+ */
+static int cancel_off(void) {
+  int before;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  return before;
+}
+
+static void cancel_restore(int before) {
+  int error = errno;
+  pthread_setcancelstate(before, NULL);
+  errno = error;
+}
+
+/* Beyond the limit of a file's size there would be a SIGXFSZ. */
+static bool over_size_limit(uint64_t bytes) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+         limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes;
+}
+
 /* ---- fork guard: the list of held locks and the owner word ---- */
 
 struct held_lock {
@@ -130,15 +153,20 @@ static int posix_dir_make(io_env *io, const char *path, uint32_t mode) {
 
 static int posix_dir_open(io_env *io, const char *path) {
   (void)io;
-  return above_stderr(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  int cancel = cancel_off();
+  int dir = above_stderr(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  cancel_restore(cancel);
+  return dir;
 }
 
 static int sync_retrying(int fd, bool data_only) {
-  int result;
+  int result, cancel = cancel_off();
   do {
     result = data_only ? fdatasync(fd) : fsync(fd);
   } while (result < 0 && errno == EINTR);
-  return result_or_errno(result);
+  result = result_or_errno(result);
+  cancel_restore(cancel);
+  return result;
 }
 
 static int posix_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
@@ -152,39 +180,40 @@ static int posix_dir_sync_parent(io_env *io, const char *path,
   (void)why;
   int dir = posix_dir_open(io, path);
   if (dir < 0) return dir;
+  int cancel = cancel_off();
   int parent = above_stderr(openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   close(dir);
-  if (parent < 0) return parent;
-  int result = sync_retrying(parent, false);
-  close(parent);
+  int result = parent < 0 ? parent : sync_retrying(parent, false);
+  if (parent >= 0) close(parent);
+  cancel_restore(cancel);
   return result;
+}
+
+static int list_stream(DIR *stream, int (*each)(void *, const char *),
+                       void *context) {
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir(stream);
+    if (!entry) return -errno;
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+      continue;
+    int result = each(context, entry->d_name);
+    if (result) return result;
+  }
 }
 
 static int posix_dir_list(io_env *io, int dir,
                           int (*each)(void *, const char *), void *context) {
   (void)io;
+  int cancel = cancel_off();
   int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return -errno;
-  DIR *stream = fdopendir(fd);
-  if (!stream) {
-    int error = errno;
+  DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+  int result = stream ? list_stream(stream, each, context) : -errno;
+  if (stream)
+    closedir(stream);
+  else if (fd >= 0)
     close(fd);
-    return -error;
-  }
-  int result = 0;
-  for (;;) {
-    errno = 0;
-    struct dirent *entry = readdir(stream);
-    if (!entry) {
-      result = -errno;
-      break;
-    }
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-      continue;
-    result = each(context, entry->d_name);
-    if (result) break;
-  }
-  closedir(stream);
+  cancel_restore(cancel);
   return result;
 }
 
@@ -225,19 +254,23 @@ static int posix_file_open(io_env *io, int dir, const char *name, int flags,
   int how = O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK;
   how |= flags & IO_WRITE ? O_RDWR : O_RDONLY;
   if (flags & IO_CREATE) how |= O_CREAT | O_EXCL;
+  int cancel = cancel_off();
   int fd = above_stderr(openat(dir, name, how, (mode_t)mode));
-  if (fd < 0) return fd;
   struct stat s; /* a pipe or device under a log's name is not ours to read */
-  if (fstat(fd, &s) < 0 || !S_ISREG(s.st_mode)) {
+  if (fd >= 0 && (fstat(fd, &s) < 0 || !S_ISREG(s.st_mode))) {
     close(fd);
-    return -EISDIR;
+    fd = -EISDIR;
   }
+  cancel_restore(cancel);
   return fd;
 }
 
 static int posix_close(io_env *io, int handle) {
   (void)io;
-  return result_or_errno(close(handle));
+  int cancel = cancel_off();
+  int result = result_or_errno(close(handle));
+  cancel_restore(cancel);
+  return result;
 }
 
 static int posix_file_size(io_env *io, int file, uint64_t *bytes) {
@@ -248,10 +281,8 @@ static int posix_file_size(io_env *io, int file, uint64_t *bytes) {
   return 0;
 }
 
-static int posix_file_write(io_env *io, int file, const void *bytes,
-                            size_t size, uint64_t position) {
-  (void)io;
-  const uint8_t *from = bytes;
+static int write_all(int file, const uint8_t *from, size_t size,
+                     uint64_t position) {
   while (size > 0) {
     ssize_t n = pwrite(file, from, size, (off_t)position);
     if (n < 0 && errno == EINTR) continue;
@@ -262,6 +293,16 @@ static int posix_file_write(io_env *io, int file, const void *bytes,
     position += (uint64_t)n;
   }
   return 0;
+}
+
+static int posix_file_write(io_env *io, int file, const void *bytes,
+                            size_t size, uint64_t position) {
+  (void)io;
+  if (over_size_limit(position + size)) return -EFBIG;
+  int cancel = cancel_off();
+  int result = write_all(file, bytes, size, position);
+  cancel_restore(cancel);
+  return result;
 }
 
 /* Where fallocate does not exist. In 4 KiB writes: after large ones the kernel
@@ -277,23 +318,18 @@ static int fill_with_zeros(io_env *io, int file, uint64_t bytes) {
 }
 
 static int posix_file_allocate(io_env *io, int file, uint64_t bytes) {
-  struct rlimit limit; /* beyond it there would be a SIGXFSZ */
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      limit.rlim_cur < bytes)
-    return -EFBIG;
-  int result;
+  if (over_size_limit(bytes)) return -EFBIG;
+  int result, cancel = cancel_off();
   do {
     result = fallocate(file, 0, 0, (off_t)bytes);
   } while (result < 0 && errno == EINTR);
-  if (result == 0) return 0;
-  if (errno != EOPNOTSUPP && errno != ENOSYS) return -errno;
+  result = result_or_errno(result);
+  cancel_restore(cancel);
+  if (result != -EOPNOTSUPP && result != -ENOSYS) return result;
   return fill_with_zeros(io, file, bytes);
 }
 
-static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
-                               uint64_t position) {
-  (void)io;
-  uint8_t *to = buffer;
+static int64_t read_all(int file, uint8_t *to, size_t size, uint64_t position) {
   size_t done = 0;
   while (done < size) {
     ssize_t n = pread(file, to + done, size - done, (off_t)(position + done));
@@ -303,6 +339,15 @@ static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
     done += (size_t)n;
   }
   return (int64_t)done;
+}
+
+static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
+                               uint64_t position) {
+  (void)io;
+  int cancel = cancel_off();
+  int64_t result = read_all(file, buffer, size, position);
+  cancel_restore(cancel);
+  return result;
 }
 
 static int posix_file_sync(io_env *io, int file, enum io_sync_reason why) {
@@ -466,10 +511,12 @@ static int hex_digit(char c) {
 static void posix_boot_id(io_env *io, uint8_t id[16]) {
   char text[40] = {0};
   memset(id, 0, 16);
+  (void)io;
+  int cancel = cancel_off();
   int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  int64_t n = posix_file_read(io, fd, text, sizeof text - 1, 0);
-  close(fd);
+  int64_t n = fd < 0 ? 0 : read_all(fd, (uint8_t *)text, sizeof text - 1, 0);
+  if (fd >= 0) close(fd);
+  cancel_restore(cancel);
   int nibble = 0;
   for (int64_t i = 0; i < n && nibble < 32; i++) {
     int digit = hex_digit(text[i]);

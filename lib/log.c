@@ -103,6 +103,15 @@ duralog_error log_poison(struct duralog *log, int os_error, const char *name,
   return DURALOG_E_POISONED;
 }
 
+uint64_t log_fence_appenders(struct duralog *log, uint64_t deadline) {
+  enum { NEAR_NS = 10 * 1000 * 1000 };
+  if (log->io->fence_all(log->io) || atomic_load(&log->fence_appends))
+    return deadline;
+  /* It was refused only now: those who append at this moment may miss us. */
+  atomic_store(&log->fence_appends, true);
+  return min_u64(deadline, log->io->now(log->io) + NEAR_NS);
+}
+
 uint64_t log_deadline(io_env *io, int64_t timeout_ms) {
   if (timeout_ms < 0 || (uint64_t)timeout_ms > UINT64_MAX / 2 / NS_PER_MS)
     return NONE;

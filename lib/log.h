@@ -85,11 +85,12 @@ struct duralog {
   bool policy_idle, durable_each;
   uint8_t boot_id[16];
   uint64_t start;
+  uint64_t accepted_segment; /* older ones may end in damage, without a ROLL */
   uint64_t epoch_next; /* that the first append raises to */
 
   /* The append path. */
   _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
-  bool fence_appends; /* no membarrier here: appenders fence too */
+  _Atomic bool fence_appends; /* no membarrier here: appenders fence too */
   struct tail tail;
   _Alignas(CACHE_LINE) _Atomic uint32_t append_block;
   _Atomic uint32_t attention;
@@ -105,6 +106,7 @@ struct duralog {
   _Atomic uint64_t synced_at; /* when the last sync's capture was made */
   _Atomic uint64_t sync_ns;   /* what it took */
   _Atomic uint64_t epoch;     /* of the newest record */
+  _Atomic uint64_t frame_epoch; /* that the tail's frames are seeded with */
 
   /* Sleepers for `end` and `durable`. */
   _Atomic uint32_t end_word, durable_word, durable_sleepers;
@@ -169,6 +171,9 @@ void log_wake_readers(struct duralog *);
 void log_wake_durable(struct duralog *);
 void log_kick(struct duralog *, enum worker_kind);
 uint64_t log_deadline(io_env *, int64_t timeout_ms);
+/* Before a sleeper's second look: a fence in all threads, or else a deadline
+ * that is near, since an append may not see that someone sleeps. */
+uint64_t log_fence_appenders(struct duralog *, uint64_t deadline);
 
 /* ---- append.c ---- */
 

@@ -51,6 +51,17 @@ static void report_gap(struct opening *o, uint64_t missing) {
   report_damage(o, damage);
 }
 
+static uint64_t segments_kept(const struct opening *o,
+                              const struct recovery_plan *plan,
+                              const struct views *v) {
+  const struct number_list *l = &o->listing.segments;
+  uint64_t n = 0;
+  while (n < l->count && (plan->end_view >= v->count ||
+                          l->numbers[n] <= v->list[plan->end_view].number))
+    n++;
+  return n;
+}
+
 static void fill_report(struct opening *o, const struct recovery_plan *plan,
                         const struct views *v) {
   static const uint8_t unknown[16];
@@ -61,12 +72,11 @@ static void fill_report(struct opening *o, const struct recovery_plan *plan,
   r->durable_found = min_u64(plan->durable, plan->end.offset);
   r->durable = r->durable_found;
   r->torn_bytes = plan->torn_bytes;
-  r->epoch = plan->end.epoch;
+  r->epoch = plan->record_epoch;
   r->segments_walked = plan->segments_walked;
   r->bytes_walked = plan->bytes_walked;
   r->clean = plan->clean;
-  r->segments = o->listing.segments.count - v->count + plan->end_view +
-                (v->count ? 1 : 0);
+  r->segments = segments_kept(o, plan, v);
   r->reboot_known = memcmp(plan->boot_id, unknown, 16) != 0 &&
                     memcmp(o->log->boot_id, unknown, 16) != 0;
   r->rebooted =
@@ -149,7 +159,8 @@ void opening_place_tail(struct opening *o, struct segment *s,
   tail_enter(log, s, &plan->end);
   log->tail.time_max_ms = time_max_ms;
   atomic_store(&log->end, plan->end.offset);
-  atomic_store(&log->epoch, plan->end.epoch);
+  atomic_store(&log->epoch, plan->record_epoch);
+  atomic_store(&log->frame_epoch, plan->end.epoch);
   log->epoch_next = plan->epoch_max + 1;
   atomic_store(&log->append_block, BLOCK_BEGIN);
   atomic_store(&log->unsynced_since, log->io->now_coarse(log->io));
@@ -162,7 +173,7 @@ static duralog_error take_over(struct opening *o, struct views *v,
   uint64_t first = v->list[0].number, last = v->list[end].number;
   bool next = end + 1 < v->count && is_pristine(o, &v->list[end + 1]);
   views_unmap(v, log->io);
-  duralog_error error = directory_clean(o, last + (next ? 1 : 0));
+  duralog_error error = directory_clean(o, last + (next ? 1 : 0), next);
   if (!error) error = opening_catalog(o, first);
   struct segment *s = NULL;
   for (size_t i = 0; !error && i <= end; i++) {
@@ -204,7 +215,7 @@ static duralog_error look_only(struct opening *o, struct views *v,
   log->tail.position = plan->end.position;
   atomic_store(&log->end, plan->end.offset);
   atomic_store(&log->durable, min_u64(plan->durable, plan->end.offset));
-  atomic_store(&log->epoch, plan->end.epoch);
+  atomic_store(&log->epoch, plan->record_epoch);
   return error;
 }
 
@@ -220,21 +231,36 @@ static duralog_error find_start(struct opening *o) {
   return DURALOG_OK;
 }
 
+static duralog_error make_plan(struct opening *o, struct views *v,
+                               struct recovery_plan *plan) {
+  duralog_error error = views_gather(o, v);
+  if (error) return error;
+  struct recovery_input in = {.from = v->from,
+                              .views = v->list,
+                              .ends = v->ends,
+                              .count = v->count,
+                              .writer_lives = o->report.writer_lives};
+  memcpy(in.uuid, o->log->directory.uuid, sizeof in.uuid);
+  recovery_plan(&in, plan);
+  return DURALOG_OK;
+}
+
 static duralog_error recover(struct opening *o) {
   struct duralog *log = o->log;
   io_env *io = log->io;
   struct views v = {.list = NULL};
   struct recovery_plan plan;
   uint64_t began = io->now(io);
-  duralog_error error = views_gather(o, &v);
+  duralog_error error = make_plan(o, &v, &plan);
+  if (!error && o->options.read_only && !o->report.writer_lives) {
+    /* A writer that began meanwhile made the evidence worthless. */
+    directory_look_for_writer(o);
+    if (o->report.writer_lives) {
+      views_free(&v, io);
+      error = make_plan(o, &v, &plan);
+    }
+  }
   if (!error) {
-    struct recovery_input in = {.from = v.from,
-                                .views = v.list,
-                                .ends = v.ends,
-                                .count = v.count,
-                                .writer_lives = o->report.writer_lives};
-    memcpy(in.uuid, log->directory.uuid, sizeof in.uuid);
-    recovery_plan(&in, &plan);
     o->report.walk_ns = io->now(io) - began;
     fill_report(o, &plan, &v);
     error = judge(o, &plan);
@@ -245,6 +271,7 @@ static duralog_error recover(struct opening *o) {
     error = accept_damage(o, &v, &plan);
   else if (!error)
     error = take_over(o, &v, &plan);
+  log->accepted_segment = o->meta.accepted_segment;
   views_free(&v, io);
   return error ? error : find_start(o);
 }
@@ -253,7 +280,8 @@ static duralog_error recover(struct opening *o) {
  * open returns: otherwise its readers would miss what had been acknowledged. */
 static duralog_error settle_now(struct opening *o) {
   struct duralog *log = o->log;
-  if (atomic_load(&log->durable) == atomic_load(&log->end)) return DURALOG_OK;
+  if (log->read_only || atomic_load(&log->durable) == atomic_load(&log->end))
+    return DURALOG_OK;
   if (!log->durable_each && !log->strict) return DURALOG_OK;
   uint64_t began = log->io->now(log->io);
   duralog_error error = sync_until(log, atomic_load(&log->end), 0);

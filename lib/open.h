@@ -51,8 +51,10 @@ duralog_error directory_read_page(struct opening *, uint64_t number,
                                   uint8_t page[SEGMENT_HEADER_BYTES],
                                   struct identity *, bool *valid);
 duralog_error directory_write_meta(struct opening *);
-/* Remove what no log needs; `keep` numbers and below stay. */
-duralog_error directory_clean(struct opening *, uint64_t keep);
+/* Remove what no log needs; numbers up to `keep` stay. `adopted`: the last of
+ * them is one that an earlier writer prepared. */
+duralog_error directory_clean(struct opening *, uint64_t keep, bool adopted);
+void directory_look_for_writer(struct opening *);
 void listing_free(struct listing *, io_env *);
 
 /* ---- options.c ---- */

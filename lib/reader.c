@@ -22,9 +22,11 @@ struct duralog_reader {
   struct duralog *log;
   duralog_level level;
   uint64_t offset; /* of the next record */
-  uint64_t limit;  /* the watermark when last looked at */
+  uint64_t limit;  /* the watermark when last looked at, or the offset at which
+                    * an accepted damage ends this segment if that is lower */
 
   struct segment *segment; /* pinned, or NULL */
+  uint64_t segment_limit;  /* NONE: it ends with a ROLL */
   struct walk walk;        /* in it; means something if `placed` */
   bool placed;             /* the walk stands at or before record `offset` */
 
@@ -188,9 +190,25 @@ static void leave_segment(struct duralog_reader *r) {
   r->held = 0;
 }
 
+/* Where damage was accepted the log goes on in a later segment, without a ROLL;
+ * what stands behind that offset in the older one is no part of it. */
+static uint64_t limit_of(struct duralog_reader *r, const struct segment *s) {
+  struct duralog *log = r->log;
+  struct segment *next;
+  if (s->number >= log->accepted_segment ||
+      catalog_next(&log->catalog, &log->directory, s->number, &next) !=
+          CATALOG_OK)
+    return NONE;
+  uint64_t limit = next->start.offset;
+  catalog_unpin(&log->catalog, &log->directory, next);
+  return limit;
+}
+
 static void enter_segment(struct duralog_reader *r, struct segment *s) {
   r->segment = s;
   r->held = 0;
+  r->segment_limit = limit_of(r, s);
+  r->limit = min_u64(r->limit, r->segment_limit);
   walk_begin(&r->walk, r->log->directory.uuid, s->number, s->bytes, &s->start);
 }
 
@@ -249,7 +267,8 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
       catalog_pin(&log->catalog, &log->directory, number, &s, &why);
   if (result != CATALOG_OK) return pin_failed(r, result, number, &why);
   bool follows = atomic_load(&s->started) && s->start.offset == offset &&
-                 s->start.previous_check == check;
+                 (s->start.previous_check == check ||
+                  number == log->accepted_segment);
   if (!follows) {
     catalog_unpin(&log->catalog, &log->directory, s);
     return damaged_to_next(r, offset, number - 1, r->walk.position,
@@ -370,6 +389,8 @@ static inline duralog_error ready(struct duralog_reader *r) {
   if (r->offset >= r->limit) {
     r->limit = watermark(r);
     if (r->offset >= r->limit) return DURALOG_E_AT_END;
+    if (r->segment && r->offset >= r->segment_limit) leave_segment(r);
+    if (r->segment) r->limit = min_u64(r->limit, r->segment_limit);
   }
   return LIKELY(r->placed) ? DURALOG_OK : place(r);
 }
@@ -390,8 +411,8 @@ duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
   duralog_error error = reader_check(r);
   if (error) return error;
   if (!record) return DURALOG_E_ARGUMENT;
-  if (offset >= r->limit) r->limit = watermark(r);
-  if (offset < r->log->start || offset >= r->limit) return DURALOG_E_RANGE;
+  uint64_t limit = offset < r->limit ? r->limit : watermark(r);
+  if (offset < r->log->start || offset >= limit) return DURALOG_E_RANGE;
   uint64_t before = r->offset;
   if (offset != before) r->placed = false;
   r->offset = offset;
@@ -449,14 +470,14 @@ duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
                            uint64_t offset) {
   duralog_error error = reader_check(r);
   if (error) return error;
-  r->limit = watermark(r);
+  uint64_t limit = watermark(r);
   switch (whence) {
     case DURALOG_SEEK_OFFSET: break;
     case DURALOG_SEEK_START: offset = r->log->start; break;
-    case DURALOG_SEEK_END: offset = r->limit; break;
+    case DURALOG_SEEK_END: offset = limit; break;
     default: return DURALOG_E_ARGUMENT;
   }
-  if (offset < r->log->start || offset > r->limit) return DURALOG_E_RANGE;
+  if (offset < r->log->start || offset > limit) return DURALOG_E_RANGE;
   if (offset != r->offset) r->placed = false;
   r->offset = offset;
   r->given_first = r->given_end = offset;

@@ -4,6 +4,8 @@
 /* Epochs that frames behind a cut may have been written in. */
 struct epochs {
   uint64_t list[32];
+  uint64_t seeds[32]; /* for segment `number` */
+  uint64_t number;
   size_t count;
 };
 
@@ -16,6 +18,7 @@ struct recovering {
   size_t whole_view;
   bool whole_started;
   uint32_t whole_check;
+  uint64_t record_epoch, whole_record_epoch; /* of the last record */
   bool chained; /* whether the next segment must follow `check` */
   uint32_t check;
   size_t resume_view; /* the first that the walk has not been in */
@@ -43,6 +46,7 @@ static void keep_whole(struct recovering *r, bool started) {
   r->whole_view = r->view;
   r->whole_started = started;
   r->whole_check = r->check;
+  r->whole_record_epoch = r->record_epoch;
 }
 
 /* ---- walking forward ---- */
@@ -87,8 +91,10 @@ static enum stop walk_frames(struct recovering *r) {
     }
     if (f.lag != FRAME_LAG_UNKNOWN && w.offset >= f.lag)
       claim(r, w.offset - f.lag);
-    if (LIKELY(frame_type(&f) == FRAME_RECORD))
+    if (LIKELY(frame_type(&f) == FRAME_RECORD)) {
       note_record(r, &w, &f, at + FRAME_HEADER_BYTES);
+      r->record_epoch = w.epoch;
+    }
     if (!walk_accept(&w, uuid, &f, at + FRAME_HEADER_BYTES)) break;
     in_batch = (f.flags & FRAME_MORE) != 0;
     if (frame_type(&f) == FRAME_ROLL) {
@@ -181,10 +187,29 @@ static enum stop walk_views(struct recovering *r) {
 
 /* ---- evidence ---- */
 
-static void epochs_add(struct epochs *e, uint64_t epoch) {
-  for (size_t i = 0; i < e->count; i++)
+/* When there are too many the lowest goes: frames ascend. */
+static void epochs_add(const struct recovering *r, struct epochs *e,
+                       uint64_t epoch) {
+  size_t at = e->count, lowest = 0;
+  for (size_t i = 0; i < e->count; i++) {
     if (e->list[i] == epoch) return;
-  if (e->count < sizeof e->list / sizeof *e->list) e->list[e->count++] = epoch;
+    if (e->list[i] < e->list[lowest]) lowest = i;
+  }
+  if (at == sizeof e->list / sizeof *e->list) {
+    if (epoch < e->list[lowest]) return;
+    at = lowest;
+  } else {
+    e->count++;
+  }
+  e->list[at] = epoch;
+  e->seeds[at] = frame_seed(r->in->uuid, e->number, epoch);
+}
+
+static void epochs_for_segment(const struct recovering *r, struct epochs *e,
+                               uint64_t number) {
+  e->number = number;
+  for (size_t i = 0; i < e->count; i++)
+    e->seeds[i] = frame_seed(r->in->uuid, number, e->list[i]);
 }
 
 static void weigh_marks(struct recovering *r, const struct recovery_view *view,
@@ -196,7 +221,7 @@ static void weigh_marks(struct recovering *r, const struct recovery_view *view,
       continue;
     claim(r, m.durable);
     saw_epoch(r, m.epoch);
-    epochs_add(epochs, m.epoch);
+    epochs_add(r, epochs, m.epoch);
   }
 }
 
@@ -220,15 +245,17 @@ static void weigh_header(struct recovering *r, const struct recovery_view *view,
   const uint8_t *header = view->bytes + at;
   struct frame f;
   for (size_t i = 0; i < epochs->count; i++) {
-    uint64_t seed = frame_seed(r->in->uuid, view->number, epochs->list[i]);
-    if (!frame_decode(&f, header, seed, at)) continue;
+    if (!frame_decode(&f, header, epochs->seeds[i], at)) continue;
     if (frame_type(&f) == FRAME_EPOCH &&
         f.body_bytes == FRAME_EPOCH_BODY_BYTES &&
         at + FRAME_HEADER_BYTES + FRAME_EPOCH_BODY_BYTES <= view->size &&
         frame_body_valid(&f, header + FRAME_HEADER_BYTES)) {
-      epochs_add(epochs, load64(header + FRAME_HEADER_BYTES));
+      epochs_add(r, epochs, load64(header + FRAME_HEADER_BYTES));
       saw_epoch(r, load64(header + FRAME_HEADER_BYTES));
     }
+    if (scan->base_known && frame_type(&f) == FRAME_RECORD)
+      r->plan->offset_max =
+          max_u64(r->plan->offset_max, scan->base + f.index + 1);
     if (scan->base_known && f.lag != FRAME_LAG_UNKNOWN &&
         scan->base + f.index >= f.lag)
       claim(r, scan->base + f.index - f.lag);
@@ -268,22 +295,23 @@ static bool data_begins_zero(const struct recovery_view *view) {
 static void weigh_rest(struct recovering *r) {
   const struct recovery_input *in = r->in;
   enum { EPOCHS_AHEAD = 8 }; /* an EPOCH frame may be what is damaged */
-  struct epochs epochs = {{0}, 0};
+  struct epochs epochs = {.count = 0};
   for (uint64_t ahead = 0; ahead <= EPOCHS_AHEAD; ahead++)
-    epochs_add(&epochs, r->w.epoch + ahead);
+    epochs_add(r, &epochs, r->w.epoch + ahead);
   r->plan->torn_bytes = 0;
   uint64_t base = r->whole.offset; /* of a first segment without a start */
   bool base_known = !r->whole_started;
   for (size_t i = 0; i < in->count; i++) {
     const struct recovery_view *view = &in->views[i];
     if (!view->bytes || view->size < SEGMENT_HEADER_BYTES) continue;
+    epochs_for_segment(r, &epochs, view->number);
     weigh_marks(r, view, &epochs);
     struct start s;
     enum block_state started = view_start(in, view, &s);
     if (started == BLOCK_VALID) {
       claim(r, s.durable);
       saw_epoch(r, s.epoch);
-      epochs_add(&epochs, s.epoch);
+      epochs_add(r, &epochs, s.epoch);
     }
     bool cut_here = i == r->whole_view && r->whole_started;
     if (i < r->whole_view) continue;
@@ -381,6 +409,8 @@ static void finish(struct recovering *r) {
   plan->end_view = r->whole_view;
   plan->end_started = r->whole_started;
   plan->last_check = r->whole_check;
+  plan->record_epoch = r->whole_record_epoch;
+  plan->offset_max = max_u64(plan->offset_max, plan->end.offset);
   if (plan->verdict != RECOVERY_OK) plan->torn_bytes = 0;
   if (r->whole_view >= in->count) return;
   const struct recovery_view *view = &in->views[r->whole_view];
@@ -413,6 +443,7 @@ void recovery_plan(const struct recovery_input *in,
                                .base = in->from.offset,
                                .epoch = in->from.epoch},
                          .check = in->from.check,
+                         .record_epoch = in->from.epoch,
                          .chained = !in->from.unknown};
   enum stop stop = STOP_INVALID;
   for (size_t i = 0; i < in->count; i++)
@@ -427,9 +458,12 @@ void recovery_plan(const struct recovery_input *in,
   }
   weigh_rest(&r);
   while (stop != STOP_NEWER && (r.lost || plan->durable > r.whole.offset)) {
+    bool moved = stop != STOP_BODY;
     if (!resume(&r, stop)) break;
+    size_t view = r.view;
     stop = walk_views(&r);
-    weigh_rest(&r); /* more can be weighed now: offsets are known again */
+    /* In another segment more can be weighed: offsets are known again. */
+    if (moved || r.view != view) weigh_rest(&r);
   }
   report_bad_files(&r);
   if (stop == STOP_NEWER) plan->verdict = RECOVERY_NEWER;

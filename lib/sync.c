@@ -140,14 +140,13 @@ static uint64_t settle_position(struct duralog *log, struct segment *s) {
 }
 
 static int settle_segment(struct duralog *log, struct segment *s) {
-  if (!atomic_load(&s->started)) return 0;
+  /* Start, marks and what else the header page holds besides the identity. */
+  int result = rewrite(log, s, START_AT, SEGMENT_HEADER_BYTES);
+  if (result || !atomic_load(&s->started)) return result;
   bool last = s->number == log->settle_segment_last;
   uint64_t end = last ? log->settle_end_position : s->end.end_position;
   if (!last && s->end.end_offset < log->settle_from) return 0;
-  int result = 0;
-  if (log->settle_from <= s->start.offset)
-    result = rewrite(log, s, START_AT, START_AT + SECTOR_BYTES);
-  return result ? result : rewrite(log, s, settle_position(log, s), end);
+  return rewrite(log, s, settle_position(log, s), end);
 }
 
 /*
@@ -199,10 +198,14 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
 }
 
 static void advance(struct duralog *log, uint64_t durable, uint64_t bytes) {
+  /* Each by itself: an append may have published its offset and not its bytes
+   * when a sync captured them. */
+  if (bytes > atomic_load(&log->durable_bytes))
+    atomic_store(&log->durable_bytes, bytes);
   if (durable <= atomic_load(&log->durable)) return;
+  INVARIANT(durable <= atomic_load(&log->end));
   STEP(log->io, "sync/advance");
   atomic_store(&log->durable, durable);
-  atomic_store(&log->durable_bytes, bytes);
   log_wake_durable(log);
 }
 
@@ -224,7 +227,7 @@ static void store_mark(struct duralog *log, struct segment *s,
                        uint64_t durable, bool clean) {
   struct mark mark = {.sequence = ++log->lead.mark_sequence,
                       .durable = durable,
-                      .epoch = atomic_load(&log->epoch),
+                      .epoch = atomic_load(&log->frame_epoch),
                       .clean = clean};
   memcpy(mark.boot_id, log->boot_id, sizeof mark.boot_id);
   segment_mark(s, &log->directory, &mark);
@@ -298,13 +301,17 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   struct capture c = capture(log);
   atomic_store(&log->lead.covers, c.end);
   if (c.end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
-      !atomic_load(&log->settle_pending))
+      !atomic_load(&log->settle_pending)) {
+    advance(log, c.end, c.bytes);
     return DURALOG_OK;
+  }
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);
   if (!error) error = sync_segments(log, c.last, why);
   if (!error && log->strict)
     error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
+  /* Something else may have failed meanwhile: then `durable` stays. */
+  if (!error && atomic_load(&log->poisoned)) error = DURALOG_E_POISONED;
   if (error) return error;
   atomic_store(&log->synced_at, began);
   uint64_t now = log->io->now(log->io);

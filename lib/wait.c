@@ -18,9 +18,10 @@ duralog_error wait_visible(struct duralog *log, uint64_t offset,
     if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
     uint32_t value = atomic_load(&log->end_word);
     atomic_fetch_or(&log->attention, ATTENTION_READERS);
-    io->fence_all(io);
+    uint64_t until = log_fence_appenders(log, deadline);
     if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned)) continue;
-    if (io->wait(io, &log->end_word, value, deadline) == -ETIMEDOUT)
+    if (io->wait(io, &log->end_word, value, until) == -ETIMEDOUT &&
+        until == deadline)
       return atomic_load(&log->end) > offset ? DURALOG_OK : DURALOG_E_TIMEOUT;
   }
 }
