@@ -57,6 +57,8 @@ duralog_error accept_damage(struct opening *o, struct views *v,
   if (!segment_create(&log->directory, number, log->segment_bytes,
                       log->io->wall_ms(log->io), &s, &why))
     return opening_fail_segment(o, number, &why);
+  if (!log->policy_idle)
+    (void)log->io->map_scattered(log->io, s->map, s->bytes);
   if (!catalog_add(&log->catalog, log->io, number, s)) {
     segment_close(&log->directory, s);
     return opening_no_memory(o);

@@ -38,6 +38,7 @@ static duralog_error prepare_locked(struct duralog *log) {
   if (!segment_create(&log->directory, number, log->segment_bytes,
                       io->wall_ms(io), &s, &why))
     return log_fail_segment(log, number, &why);
+  if (!log->policy_idle) (void)io->map_scattered(io, s->map, s->bytes);
   if (!catalog_add(&log->catalog, io, number, s)) {
     segment_close(&log->directory, s); /* made again, over it, the next time */
     return log_fail(log, DURALOG_E_RESOURCES, ENOMEM, NONE, NULL,
@@ -240,20 +241,36 @@ duralog_error background_prepare(struct duralog *log) {
   return error;
 }
 
+/*
+ * When finished segments are to be sealed. Where nothing syncs, sealing writes a
+ * whole segment, and preparing the next one waits behind it in the disk's
+ * queue: so it waits for a pause, and a burst of a few segments runs at the
+ * speed of memory.
+ */
+static uint64_t seal_deadline(const struct duralog *log) {
+  enum { BACKLOG_MAX = 8, PAUSE_NS = 100 * 1000 * 1000 };
+  uint64_t first = atomic_load(&log->seal_next);
+  uint64_t active = atomic_load(&log->active);
+  if (first >= active) return NONE;
+  if (!log->policy_idle || active - first >= BACKLOG_MAX) return 0;
+  return atomic_load(&log->rolled_at) + PAUSE_NS;
+}
+
 /* Sync by the clock and seal what is finished. */
 duralog_error background_sync(struct duralog *log) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   duralog_error error = sync_by_policy(log);
-  return error ? error : background_seal(log);
+  if (!error && seal_deadline(log) <= log->io->now(log->io))
+    error = background_seal(log);
+  return error;
 }
 
 static uint64_t sync_deadline(const struct duralog *log) {
   struct policy_state s;
   if (atomic_load(&log->poisoned) || log->read_only) return NONE;
   if (atomic_load(&log->sync_wanted)) return 0;
-  if (atomic_load(&log->seal_next) < atomic_load(&log->active)) return 0;
   policy_state_of(log, &s);
-  return policy_deadline(&log->policy, &s);
+  return min_u64(seal_deadline(log), policy_deadline(&log->policy, &s));
 }
 
 static uint64_t prepare_deadline(const struct duralog *log) {

@@ -126,7 +126,7 @@ static duralog_error open_handle(struct opening *o) {
     if (result && result != -EEXIST)
       return opening_fail_os(o, result, NULL, "cannot make the directory");
     STEP(io, "create/directory");
-    o->report.created = result == 0;
+    o->report.created = o->made_directory = result == 0;
     dir = io->dir_open(io, o->path);
   }
   if (dir == -ENOENT)
@@ -167,6 +167,7 @@ static duralog_error take_lock(struct opening *o) {
   if (result < 0)
     return opening_fail_os(o, result, LOCK_NAME, "cannot lock the log");
   o->log->lock_file = result;
+  o->made_lock = !o->listing.lock;
   return DURALOG_OK;
 }
 
@@ -272,6 +273,7 @@ static duralog_error unfinished_creation(struct opening *o, bool *unfinished) {
 static duralog_error create(struct opening *o) {
   struct duralog *log = o->log;
   io_env *io = log->io;
+  o->creating = true;
   o->meta = (struct meta){.version = FORMAT_VERSION,
                           .created_ms = io->wall_ms(io),
                           .first_segment = SEGMENT_NUMBER_FIRST};
@@ -293,6 +295,26 @@ static duralog_error create(struct opening *o) {
   if (error) return error;
   o->report.created = true;
   return list_directory(o);
+}
+
+/* Nothing of the log was promised to anybody; the lock is still held. What
+ * cannot be undone is an unfinished creation, which the next open begins
+ * again. */
+void directory_undo(struct opening *o) {
+  io_env *io = o->log->io;
+  int dir = o->log->directory.handle;
+  char name[NAME_BYTES];
+  if (dir >= 0 && o->creating) {
+    io->unlink(io, dir, META_NAME);
+    io->unlink(io, dir, META_TEMPORARY_NAME);
+    segment_name(name, SEGMENT_NUMBER_FIRST);
+    io->unlink(io, dir, name);
+    segment_temporary_name(name, SEGMENT_NUMBER_FIRST);
+    io->unlink(io, dir, name);
+  }
+  if (dir >= 0 && o->made_lock && (o->creating || o->listing.segments.count == 0))
+    io->unlink(io, dir, LOCK_NAME);
+  if (o->made_directory) io->dir_remove(io, o->path);
 }
 
 /* The identity of a log whose meta file is missing or damaged. */

@@ -56,6 +56,7 @@ struct duralog_environment {
 
   /* Directories. dir_make makes one level. */
   int (*dir_make)(io_env *, const char *path, uint32_t mode);
+  int (*dir_remove)(io_env *, const char *path); /* an empty one */
   int (*dir_open)(io_env *, const char *path);
   int (*dir_sync_parent)(io_env *, const char *path, enum io_sync_reason);
   int (*dir_sync)(io_env *, int dir, enum io_sync_reason);
@@ -91,6 +92,9 @@ struct duralog_environment {
   int (*map)(io_env *, int file, uint64_t bytes, bool writable, void **address);
   int (*unmap)(io_env *, void *address, uint64_t bytes);
   int (*map_read_only)(io_env *, void *address, uint64_t bytes);
+  /* Touched in small pieces with syncs in between: keep the cache's pages small,
+   * or each sync writes a large one (pitfall 5). A hint. */
+  int (*map_scattered)(io_env *, void *address, uint64_t bytes);
   /* Fault pages in ahead; for writing this dirties them. A hint. */
   int (*populate)(io_env *, void *address, uint64_t bytes, bool for_writing);
   /* Take the pages out of the mapping again; they stay in the cache. A hint. */

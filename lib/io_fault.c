@@ -40,7 +40,7 @@ const char *const io_fault_points[] = {
     "io/file_open",  "io/file_size",  "io/file_allocate", "io/file_read",
     "io/file_write", "io/rename",     "io/unlink",       "io/lock",
     "io/map",        "io/populate",   "io/random",       "io/alloc",
-    "io/file_data",  "io/map_read_only",
+    "io/file_data",  "io/map_read_only", "io/map_scattered",
 #define SYNC_POINT(name, text) "sync/" text,
     IO_SYNC_REASONS(SYNC_POINT)
 #undef SYNC_POINT
@@ -49,6 +49,10 @@ const char *const io_fault_points[] = {
 static int fault_dir_make(io_env *io, const char *path, uint32_t mode) {
   FAIL_POINT("io/dir_make");
   return inner(io)->dir_make(inner(io), path, mode);
+}
+static int fault_dir_remove(io_env *io, const char *path) {
+  FAIL_POINT("io/dir_remove");
+  return inner(io)->dir_remove(inner(io), path);
 }
 static int fault_dir_open(io_env *io, const char *path) {
   FAIL_POINT("io/dir_open");
@@ -140,6 +144,10 @@ static int fault_map_read_only(io_env *io, void *address, uint64_t bytes) {
   FAIL_POINT("io/map_read_only");
   return inner(io)->map_read_only(inner(io), address, bytes);
 }
+static int fault_map_scattered(io_env *io, void *address, uint64_t bytes) {
+  FAIL_POINT("io/map_scattered");
+  return inner(io)->map_scattered(inner(io), address, bytes);
+}
 static int fault_populate(io_env *io, void *address, uint64_t bytes,
                           bool for_writing) {
   FAIL_POINT("io/populate");
@@ -196,6 +204,7 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
       .inner = around,
       .environment = {.world = fault,
                       .dir_make = fault_dir_make,
+                      .dir_remove = fault_dir_remove,
                       .dir_open = fault_dir_open,
                       .dir_sync_parent = fault_dir_sync_parent,
                       .dir_sync = fault_dir_sync,
@@ -217,6 +226,7 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .map = fault_map,
                       .unmap = fault_unmap,
                       .map_read_only = fault_map_read_only,
+                      .map_scattered = fault_map_scattered,
                       .populate = fault_populate,
                       .depopulate = fault_depopulate,
                       .now = fault_now,

@@ -151,6 +151,11 @@ static int posix_dir_make(io_env *io, const char *path, uint32_t mode) {
   return result_or_errno(mkdir(path, (mode_t)mode));
 }
 
+static int posix_dir_remove(io_env *io, const char *path) {
+  (void)io;
+  return result_or_errno(rmdir(path));
+}
+
 static int posix_dir_open(io_env *io, const char *path) {
   (void)io;
   int cancel = cancel_off();
@@ -393,10 +398,17 @@ static int open_lock_file(io_env *io, int dir, const char *name,
   return file;
 }
 
-static int lock_file(int file) {
+/* Lock the file, and see that it still has its name: a creation that failed may
+ * have removed it in between, and then another one counts. */
+static int lock_file(int dir, const char *name, int file) {
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  struct stat ours, named;
   int result = result_or_errno(fcntl(file, F_OFD_SETLK, &whole));
-  return result == -EACCES ? -EAGAIN : result;
+  if (result) return result == -EACCES ? -EAGAIN : result;
+  if (fstat(file, &ours) < 0) return -errno;
+  if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) < 0) return -EAGAIN;
+  bool same = ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+  return same ? 0 : -EAGAIN;
 }
 
 static int posix_lock(io_env *io, int dir, const char *name, uint32_t mode) {
@@ -407,7 +419,7 @@ static int posix_lock(io_env *io, int dir, const char *name, uint32_t mode) {
    * description without our handler knowing of it. */
   pthread_mutex_lock(&guard.mutex);
   int file = open_lock_file(io, dir, name, mode);
-  int result = file < 0 ? file : lock_file(file);
+  int result = file < 0 ? file : lock_file(dir, name, file);
   if (result == 0) {
     *held = (struct held_lock){file, guard.locks};
     guard.locks = held;
@@ -462,6 +474,13 @@ static int posix_unmap(io_env *io, void *address, uint64_t bytes) {
 static int posix_map_read_only(io_env *io, void *address, uint64_t bytes) {
   (void)io;
   return result_or_errno(mprotect(address, bytes, PROT_READ));
+}
+
+static int posix_map_scattered(io_env *io, void *address, uint64_t bytes) {
+  (void)io;
+  /* Faulting a mapping in order builds ever larger folios; this does not
+   * (measured on ext4, Linux 6.18: 1 MiB against 4 KiB written a sync). */
+  return result_or_errno(madvise(address, bytes, MADV_RANDOM));
 }
 
 static int posix_populate(io_env *io, void *address, uint64_t bytes,
@@ -622,6 +641,7 @@ static void posix_thread_join(io_env *io, void *thread) {
 io_env *io_posix(void) {
   static const struct duralog_environment environment = {
       .dir_make = posix_dir_make,
+      .dir_remove = posix_dir_remove,
       .dir_open = posix_dir_open,
       .dir_sync_parent = posix_dir_sync_parent,
       .dir_sync = posix_dir_sync,
@@ -643,6 +663,7 @@ io_env *io_posix(void) {
       .map = posix_map,
       .unmap = posix_unmap,
       .map_read_only = posix_map_read_only,
+      .map_scattered = posix_map_scattered,
       .populate = posix_populate,
       .depopulate = posix_depopulate,
       .now = posix_now,

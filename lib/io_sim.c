@@ -218,6 +218,17 @@ static int op_dir_make(io_env *io, const char *path, uint32_t mode) {
   return -ENOSPC;
 }
 
+static int op_dir_remove(io_env *io, const char *path) {
+  struct sim *s = world(io);
+  int i = directory_find(s, path);
+  if (i < 0) return i;
+  if (s->directories[i].live_count) return -ENOTEMPTY;
+  event(s);
+  /* Gone at once and for good: nobody waits for a log that was never there. */
+  s->directories[i].used = false;
+  return 0;
+}
+
 static int op_dir_open(io_env *io, const char *path) {
   int i = directory_find(world(io), path);
   return i < 0 ? i : handle_new(world(io), true, i);
@@ -538,6 +549,7 @@ static int op_map_read_only(io_env *io, void *address, uint64_t bytes) {
 
 static const struct duralog_environment operations = {
     .dir_make = op_dir_make,
+    .dir_remove = op_dir_remove,
     .dir_open = op_dir_open,
     .dir_sync_parent = op_dir_sync_parent,
     .dir_sync = op_dir_sync,
@@ -559,6 +571,7 @@ static const struct duralog_environment operations = {
     .map = op_map,
     .unmap = op_unmap,
     .map_read_only = op_map_read_only,
+    .map_scattered = op_unmap,
     .populate = op_populate,
     .depopulate = op_unmap,
     .now = op_now,

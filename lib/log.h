@@ -129,6 +129,7 @@ struct duralog {
   bool clean_mark;  /* stands on the disk, and has to be taken away */
   bool found_clean; /* and nothing was stored since */
   _Atomic uint64_t seal_next;     /* number of the first segment not sealed */
+  _Atomic uint64_t rolled_at;     /* coarse clock */
 
   struct catalog catalog;
   int lock_file;

@@ -132,6 +132,8 @@ static duralog_error adopt(struct opening *o, uint64_t number,
   struct duralog *log = o->log;
   if (!segment_open(&log->directory, number, true, true, out, &why))
     return opening_fail_segment(o, number, &why);
+  if (!log->policy_idle)
+    (void)log->io->map_scattered(log->io, (*out)->map, (*out)->bytes);
   if (catalog_add(&log->catalog, log->io, number, *out)) return DURALOG_OK;
   segment_close(&log->directory, *out);
   return opening_no_memory(o);
@@ -141,14 +143,15 @@ static uint64_t newest_mark(struct opening *o, const struct segment *s) {
   return mark_newest(s->map, o->log->directory.uuid, s->number).sequence;
 }
 
-/* A prepared segment that was never used is used. */
+/* A prepared segment that was never used. Nothing but its header page may have
+ * been written: frames of an earlier life must not lie behind a later start. */
 static bool is_pristine(struct opening *o, const struct recovery_view *view) {
   struct identity id;
   return view->bytes &&
          identity_decode(&id, view->bytes) == BLOCK_VALID &&
          memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
          all_zero(view->bytes + START_AT, SEGMENT_HEADER_BYTES - START_AT) &&
-         all_zero(view->bytes + SEGMENT_HEADER_BYTES, FRAME_HEADER_BYTES) &&
+         view->data_end <= SEGMENT_HEADER_BYTES &&
          view->size == o->log->segment_bytes;
 }
 
@@ -353,6 +356,7 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
   o.log->diagnostic.struct_size = sizeof o.log->diagnostic;
   options_apply(o.log, &o.options);
   duralog_error error = opening_run(&o);
+  if (error) directory_undo(&o);
   listing_free(&o.listing, io);
   if (report) *report = o.report;
   if (error)

@@ -280,6 +280,25 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
   return DURALOG_OK;
 }
 
+/* Where no frame can be read any more, but the next segment proves that it
+ * begins with this very record, nothing is missing: only a ROLL is damaged. */
+static bool goes_on_in_next(struct duralog_reader *r) {
+  struct duralog *log = r->log;
+  struct segment *s;
+  uint64_t offset = r->walk.offset;
+  if (catalog_next(&log->catalog, &log->directory, r->walk.segment, &s) !=
+      CATALOG_OK)
+    return false;
+  if (s->start.offset != offset) {
+    catalog_unpin(&log->catalog, &log->directory, s);
+    return false;
+  }
+  leave_segment(r);
+  enter_segment(r, s);
+  r->placed = true;
+  return true;
+}
+
 /* ---- records ---- */
 
 static inline void fill_record(const struct duralog_reader *r,
@@ -338,6 +357,8 @@ static enum taken take_any(struct duralog_reader *r, duralog_record *out,
       result = walk_header(&r->walk, at, &f);
     }
     if (UNLIKELY(result != WALK_OK)) {
+      if (result == WALK_INVALID && !r->keep_buffer && goes_on_in_next(r))
+        continue;
       *error = result == WALK_NEWER
                    ? reader_fail(r, DURALOG_E_NEWER, 0, r->walk.segment,
                                  position, "a frame of a newer release")

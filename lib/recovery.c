@@ -237,6 +237,9 @@ struct scan {
   uint64_t from, to; /* byte positions */
   uint64_t base;     /* offset of the segment's first record, if known */
   bool base_known;
+  /* Of its first frame: an older one was left by a life of the file in which
+   * offsets counted from elsewhere. */
+  uint64_t epoch_min;
 };
 
 static void weigh_header(struct recovering *r, const struct recovery_view *view,
@@ -245,7 +248,9 @@ static void weigh_header(struct recovering *r, const struct recovery_view *view,
   const uint8_t *header = view->bytes + at;
   struct frame f;
   for (size_t i = 0; i < epochs->count; i++) {
-    if (!frame_decode(&f, header, epochs->seeds[i], at)) continue;
+    if (epochs->list[i] < scan->epoch_min ||
+        !frame_decode(&f, header, epochs->seeds[i], at))
+      continue;
     if (frame_type(&f) == FRAME_EPOCH &&
         f.body_bytes == FRAME_EPOCH_BODY_BYTES &&
         at + FRAME_HEADER_BYTES + FRAME_EPOCH_BODY_BYTES <= view->size &&
@@ -320,6 +325,7 @@ static void weigh_rest(struct recovering *r) {
         .from = cut_here ? r->whole.position : SEGMENT_HEADER_BYTES,
         .to = min_u64(view->data_end, view->size),
         .base = started == BLOCK_VALID ? s.offset : base,
+        .epoch_min = started == BLOCK_VALID ? s.epoch : r->whole.epoch,
         .base_known = started == BLOCK_VALID || (base_known && i == r->whole_view)};
     if (scan.to > scan.from)
       r->plan->torn_bytes += scan_view(r, view, &scan, &epochs) - scan.from;
@@ -383,6 +389,7 @@ static bool resume(struct recovering *r, enum stop stop) {
     return true;
   }
   add_damage_here(r, max_u64(r->plan->durable, r->w.offset));
+  r->resume_view = max_u64(r->resume_view, r->view + 1); /* it is reported */
   r->whole.offset = max_u64(r->plan->durable, r->w.offset);
   return false;
 }
@@ -439,7 +446,8 @@ void recovery_plan(const struct recovery_input *in,
                                  .epoch_max = in->from.epoch};
   struct recovering r = {.in = in,
                          .plan = plan,
-                         .w = {.offset = in->from.offset,
+                         .w = {.segment = in->from.segment,
+                               .offset = in->from.offset,
                                .base = in->from.offset,
                                .epoch = in->from.epoch},
                          .check = in->from.check,

@@ -31,6 +31,7 @@ struct recovery_view {
 
 /* Where the unsealed part begins: what the last sealed segment says. */
 struct recovery_point {
+  uint64_t segment; /* the last one before it */
   uint64_t offset;
   uint64_t epoch;
   uint32_t check;

@@ -98,13 +98,15 @@ static duralog_error find_unsealed(struct opening *o, struct views *v,
         views_read_seal(o, l->numbers[l->count - 1 - n], &seal, &sealed);
     if (error) return error;
     if (!sealed) continue;
-    v->from = (struct recovery_point){.offset = seal.end_offset,
+    v->from = (struct recovery_point){.segment = l->numbers[l->count - 1 - n],
+                                      .offset = seal.end_offset,
                                       .epoch = seal.epoch,
                                       .check = seal.last_check};
     break;
   }
   if (!sealed && m->accepted_segment)
-    v->from = (struct recovery_point){.offset = m->accepted_offset,
+    v->from = (struct recovery_point){.segment = m->accepted_segment - 1,
+                                      .offset = m->accepted_offset,
                                       .epoch = m->accepted_epoch};
   else if (!sealed)
     v->from.unknown = m->first_segment > SEGMENT_NUMBER_FIRST;

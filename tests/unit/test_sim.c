@@ -157,6 +157,7 @@ static void recovery_reads_at_most_the_unsealed_segments(void **state) {
     assert_int_equal(append_number(log, i), DURALOG_OK);
     if (i % 50 == 0) assert_int_equal(duralog_tick(log), DURALOG_OK);
   }
+  sim_advance(sim, 200 * NS_PER_MS); /* a pause, in which sealing is due */
   assert_int_equal(duralog_tick(log), DURALOG_OK);
   sim_restart(sim, 0);
   log = open_ok(&o, &report);
