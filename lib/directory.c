@@ -233,6 +233,15 @@ duralog_error directory_write_meta(struct opening *o) {
 
 /* ---- creating ---- */
 
+/* Not every failure to sync a directory is a failed sync: it has to be opened
+ * first. */
+static duralog_error sync_failed(struct opening *o, int result,
+                                 const char *text) {
+  bool not_tried = result == -EMFILE || result == -ENFILE || result == -ENOMEM;
+  return not_tried ? opening_fail_os(o, result, NULL, text)
+                   : opening_fail(o, DURALOG_E_POISONED, -result, NULL, text);
+}
+
 duralog_error directory_read_page(struct opening *o, uint64_t number,
                                   uint8_t page[SEGMENT_HEADER_BYTES],
                                   struct identity *id, bool *valid) {
@@ -283,8 +292,7 @@ static duralog_error create(struct opening *o) {
   result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
   /* Who may not read the parent did not make the directory either. */
   if (result && (o->report.created || (result != -EACCES && result != -EPERM)))
-    return opening_fail(o, DURALOG_E_POISONED, -result, NULL,
-                        "cannot sync the parent directory");
+    return sync_failed(o, result, "cannot sync the parent directory");
   struct segment *s;
   struct segment_failure why;
   if (!segment_create(&log->directory, SEGMENT_NUMBER_FIRST, log->segment_bytes,
@@ -406,8 +414,7 @@ static duralog_error sync_names(struct opening *o, bool parent_too) {
     result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
     if (result == -EACCES || result == -EPERM) result = 0;
   }
-  return result ? opening_fail(o, DURALOG_E_POISONED, -result, NULL,
-                               "cannot sync the log's directory")
+  return result ? sync_failed(o, result, "cannot sync the log's directory")
                 : DURALOG_OK;
 }
 

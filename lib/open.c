@@ -143,16 +143,20 @@ static uint64_t newest_mark(struct opening *o, const struct segment *s) {
   return mark_newest(s->map, o->log->directory.uuid, s->number).sequence;
 }
 
-/* A prepared segment that was never used. Nothing but its header page may have
- * been written: frames of an earlier life must not lie behind a later start. */
-static bool is_pristine(struct opening *o, const struct recovery_view *view) {
+/* A prepared segment that was never used: frames of an earlier life must not lie
+ * behind a later start. Where the last writer closed the log it saw to that. */
+static bool is_pristine(struct opening *o, const struct recovery_view *view,
+                        bool clean) {
   struct identity id;
+  uint64_t end = min_u64(view->data_end, view->size);
   return view->bytes &&
          identity_decode(&id, view->bytes) == BLOCK_VALID &&
          memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
+         view->size == o->log->segment_bytes &&
          all_zero(view->bytes + START_AT, SEGMENT_HEADER_BYTES - START_AT) &&
-         view->data_end <= SEGMENT_HEADER_BYTES &&
-         view->size == o->log->segment_bytes;
+         (clean || end <= SEGMENT_HEADER_BYTES ||
+          all_zero(view->bytes + SEGMENT_HEADER_BYTES,
+                   end - SEGMENT_HEADER_BYTES));
 }
 
 void opening_place_tail(struct opening *o, struct segment *s,
@@ -174,7 +178,7 @@ static duralog_error take_over(struct opening *o, struct views *v,
   struct duralog *log = o->log;
   size_t end = plan->end_view;
   uint64_t first = v->list[0].number, last = v->list[end].number;
-  bool next = end + 1 < v->count && is_pristine(o, &v->list[end + 1]);
+  bool next = end + 1 < v->count && is_pristine(o, &v->list[end + 1], plan->clean);
   views_unmap(v, log->io);
   duralog_error error = directory_clean(o, last + (next ? 1 : 0), next);
   if (!error) error = opening_catalog(o, first);
