@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every contender offers, one file each: raw.c, duralog.c.
+ *
+ * Work that takes nanoseconds a record is handed over as a whole, so that the
+ * loop lies inside the contender and nothing is called through a pointer per
+ * record. Durable appends take a disk's time, so there one call is one append.
+ */
+#ifndef BENCH_CONTENDER_H
+#define BENCH_CONTENDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SEGMENT_BYTES ((uint64_t)64 << 20) /* duralog's default, and RAW's */
+#define FRAME_HEADER_BYTES 24u
+
+typedef enum contender_mode {
+  MODE_PAGECACHE, /* survives the process */
+  MODE_DURABLE    /* each append survives power loss */
+} contender_mode;
+
+/* Append `count` records of `size` bytes, taken in turn from the pool. */
+typedef struct workload {
+  const unsigned char *pool;
+  uint64_t pool_records; /* a power of two */
+  size_t size;
+  uint64_t count;
+  size_t batch; /* records per call; 0 = one call per record */
+} workload;
+
+workload workload_make(size_t size, uint64_t count, size_t batch);
+
+/* What a reopening after a kill found, and how long it took. */
+typedef struct recovery {
+  uint64_t records;
+  uint64_t bytes;
+  uint64_t walk_ns;  /* reading and verifying */
+  uint64_t total_ns; /* until the log could be used */
+} recovery;
+
+typedef struct contender {
+  const char *name;
+  const char *note;    /* what it does or does not do */
+  bool has_background; /* needs a rest before it is timed */
+  /* Create a log in the empty directory `dir`, ready for `bytes` of frames.
+   * NULL on failure. Never timed. */
+  void *(*open)(const char *dir, contender_mode mode, uint64_t bytes);
+  bool (*append)(void *log, const workload *work);
+  bool (*append_one)(void *log, const void *data, size_t size);
+  /* Finish what would go on in the background. Never timed. */
+  bool (*settle)(void *log);
+  /* Read everything from the start, verified; `many` > 1: that many a call.
+   * Gives the number of records, 0 on failure. */
+  uint64_t (*read)(void *log, size_t many);
+  /* Open what a killed process left in `dir`. Leaves it open. */
+  bool (*recover)(const char *dir, recovery *out);
+  void (*close)(void *log);
+} contender;
+
+extern const contender contender_raw;
+extern const contender contender_duralog;
+
+static inline const unsigned char *workload_record(const workload *work,
+                                                   uint64_t index) {
+  return work->pool + (index & (work->pool_records - 1)) * work->size;
+}
+
+static inline uint64_t frame_bytes(uint64_t size) {
+  return FRAME_HEADER_BYTES + ((size + 7) & ~(uint64_t)7);
+}
+
+#endif

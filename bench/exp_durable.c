@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Durable appends by one thread.
+ */
+#include <stdio.h>
+
+#include "experiments.h"
+#include "pair.h"
+
+#define SLICE_APPENDS 100u
+
+typedef struct durable_run {
+  pair both;
+  size_t slices; /* per round */
+  series rate[2];
+  latencies each[2];
+} durable_run;
+
+static bool durable_round(durable_run *it, const workload *work) {
+  uint64_t ns[2] = {0, 0};
+  for (size_t slice = 0; slice < it->slices; slice++)
+    for (size_t turn = 0; turn < 2; turn++) {
+      int k = (int)((slice + turn) % 2);
+      if (!pair_append(&it->both, k, work, &it->each[k], &ns[k])) return false;
+    }
+  for (int k = 0; k < 2; k++)
+    series_add(&it->rate[k],
+               (double)(it->slices * work->count) * 1e9 / (double)ns[k]);
+  return true;
+}
+
+static void durable_report(durable_run *it) {
+  static const char *const rate_label[] = {"duralog", "raw: pwrite, fdatasync"};
+  series ratio = series_ratio(&it->rate[0], &it->rate[1]);
+  for (int k = 0; k < 2; k++) {
+    char text[96];
+    table_series(rate_label[k], UNIT_RATE, &it->rate[k]);
+    snprintf(text, sizeof text, "p50 %.1f us, p99 %.1f us",
+             latencies_percentile(&it->each[k], 50) / 1e3,
+             latencies_percentile(&it->each[k], 99) / 1e3);
+    table_text("", text);
+  }
+  table_figure("durable append, 1 thread, vs raw", "durable_1thread_vs_raw",
+               UNIT_PLAIN, &ratio, (goal){GOAL_AT_LEAST, 0.9});
+}
+
+static bool durable_rounds(durable_run *it, const settings *with) {
+  workload work = workload_make(DURABLE_SIZE, SLICE_APPENDS, 0);
+  uint64_t warm_ns = 0;
+  size_t room = with->rounds * it->slices * SLICE_APPENDS;
+  for (int k = 0; k < 2; k++)
+    if (!latencies_make(&it->each[k], room) ||
+        !pair_append(&it->both, k, &work, NULL, &warm_ns))
+      return false;
+  for (size_t r = 0; r < with->rounds; r++)
+    if (!pair_advance(&it->both) || !durable_round(it, &work)) return false;
+  return true;
+}
+
+bool experiment_durable(const settings *with) {
+  durable_run it = {.slices = with->quick ? 5 : 10};
+  table_section("Durable append, 100 B, 1 thread",
+                "slices of 100 appends in turn");
+  bool good = pair_open(&it.both, with->scratch) && durable_rounds(&it, with);
+  if (good) durable_report(&it);
+  pair_close(&it.both);
+  for (int k = 0; k < 2; k++) latencies_free(&it.each[k]);
+  return good;
+}

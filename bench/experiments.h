@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The experiments. Each prints its lines and remembers its figures; false
+ * means that something failed, and stderr says what.
+ */
+#ifndef BENCH_EXPERIMENTS_H
+#define BENCH_EXPERIMENTS_H
+
+#include "contender.h"
+
+typedef struct settings {
+  const char *scratch; /* an empty directory */
+  size_t rounds;
+  bool quick;
+} settings;
+
+bool experiment_append(const settings *with);
+bool experiment_device(const settings *with);
+bool experiment_durable(const settings *with);
+bool experiment_group(const settings *with);
+bool experiment_read(const settings *with);
+bool experiment_recovery(const settings *with);
+
+#endif

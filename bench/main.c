@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The benchmark's options and the list of its experiments.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "duralog.h"
+#include "experiments.h"
+#include "harness.h"
+#include "scratch.h"
+
+#define ROUNDS_DEFAULT 15u
+#define ROUNDS_QUICK 9u
+
+/* In this order: the disk is rested when the durable ones run. */
+static const struct {
+  const char *name;
+  bool (*run)(const settings *with);
+  const char *what;
+} experiments[] = {
+    {"durable", experiment_durable, "durable appends, one thread"},
+    {"group", experiment_group, "durable appends, 1, 8 and 32 threads"},
+    {"device", experiment_device, "bytes to the device per durable append"},
+    {"recovery", experiment_recovery, "reopening after a kill"},
+    {"read", experiment_read, "verified sequential read"},
+    {"append", experiment_append, "page-cache appends, one thread"},
+};
+#define EXPERIMENTS (sizeof experiments / sizeof experiments[0])
+
+typedef struct options {
+  settings with;
+  const char *dir, *only;
+} options;
+
+static int usage(FILE *to) {
+  fprintf(to,
+          "usage: bench [--dir DIR] [--rounds N] [--only NAME] [--quick]\n"
+          "Measure duralog against the least code that does the same work.\n\n"
+          "  --dir DIR     put the scratch directory there; must be on a disk\n"
+          "                (default: beside the program, or $TMPDIR)\n"
+          "  --rounds N    1 to %d, default %u; below 6 nothing is decided\n"
+          "  --only NAME   one experiment, see below\n"
+          "  --quick       less work, %u rounds\n\n"
+          "The figures also go to summary.txt beside the program.\n"
+          "Exit status: 0 measured, whatever the verdicts; 1 a failure;\n"
+          "2 a wrong option.\n\n",
+          SERIES_MAX, ROUNDS_DEFAULT, ROUNDS_QUICK);
+  for (size_t i = 0; i < EXPERIMENTS; i++)
+    fprintf(to, "  %-10s %s\n", experiments[i].name, experiments[i].what);
+  return to == stdout ? 0 : 2;
+}
+
+static bool known(const char *name) {
+  for (size_t i = 0; i < EXPERIMENTS; i++)
+    if (strcmp(name, experiments[i].name) == 0) return true;
+  return false;
+}
+
+static bool parse_rounds(const char *text, size_t *rounds) {
+  char *end;
+  long n = strtol(text, &end, 10);
+  if (*end || end == text || n < 1 || n > SERIES_MAX) return false;
+  *rounds = (size_t)n;
+  return true;
+}
+
+static bool parse(int argc, char **argv, options *out) {
+  for (int i = 1; i < argc; i++) {
+    const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+    if (strcmp(argv[i], "--quick") == 0) {
+      out->with.quick = true;
+      continue;
+    }
+    if (!value) return false;
+    if (strcmp(argv[i], "--dir") == 0 && *value)
+      out->dir = value;
+    else if (strcmp(argv[i], "--only") == 0 && known(value))
+      out->only = value;
+    else if (strcmp(argv[i], "--rounds") != 0 ||
+             !parse_rounds(value, &out->with.rounds))
+      return false;
+    i++;
+  }
+  if (out->with.rounds == 0)
+    out->with.rounds = out->with.quick ? ROUNDS_QUICK : ROUNDS_DEFAULT;
+  return true;
+}
+
+static void print_machine(const settings *with) {
+  struct utsname os;
+  char day[32];
+  device disk;
+  time_t now = time(NULL);
+  struct tm utc;
+  uname(&os);
+  gmtime_r(&now, &utc);
+  strftime(day, sizeof day, "%Y-%m-%d", &utc);
+  device_find(&disk, with->scratch);
+  printf("duralog %s, %s: %ld cores, %s %s %s, disk %s, %zu rounds\n",
+         duralog_version(), day, sysconf(_SC_NPROCESSORS_ONLN), os.sysname,
+         os.release, os.machine, disk.found ? disk.name : "unknown",
+         with->rounds);
+  printf("%s: %s. %s: %s.\n", contender_duralog.name, contender_duralog.note,
+         contender_raw.name, contender_raw.note);
+}
+
+/* In a child, so that the scratch directory goes even if a contender crashes.
+ */
+static bool run(void *argument) {
+  const options *all = argument;
+  bool good = true;
+  char summary[PATH_BYTES];
+  print_machine(&all->with);
+  for (size_t i = 0; i < EXPERIMENTS; i++) {
+    if (all->only && strcmp(all->only, experiments[i].name) != 0) continue;
+    if (experiments[i].run(&all->with)) continue;
+    fprintf(stderr, "bench: %s failed\n", experiments[i].name);
+    good = false;
+  }
+  path_beside_program(summary, "summary.txt");
+  return table_finish(summary) && good;
+}
+
+int main(int argc, char **argv) {
+  options all = {.dir = ""};
+  char scratch[PATH_BYTES];
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) return usage(stdout);
+  if (!parse(argc, argv, &all)) return usage(stderr);
+  if (!scratch_make(scratch, all.dir)) return 1;
+  all.with.scratch = scratch;
+  bool good = run_in_child(run, &all);
+  scratch_remove(scratch);
+  return good ? 0 : 1;
+}
