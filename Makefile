@@ -135,6 +135,14 @@ $(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUIL
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
 	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
 
+# The golden files are made by the release whose format they hold, and kept.
+GOLDEN_TOOLS := $(BUILD)/tests/golden_make $(BUILD)/tests/golden_dump
+$(GOLDEN_TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(BUILD)/libinstrumented.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lfiu
+.PHONY: golden
+golden: $(GOLDEN_TOOLS) ## make the golden files of this format version again
+	$(Q)tests/golden/make.sh $(BUILD)
+
 .PHONY: tests
 tests: all $(UNIT_TESTS) $(API_TESTS) ## build the tests
 

@@ -198,8 +198,8 @@ typedef struct duralog_options {
                        * over records that an earlier one made durable: for
                        * disks that harm neighbouring sectors. Costs space */
   bool accept_damage; /* open although damaged: the damaged range stays
-                       * unreadable, appends go on past every offset that may
-                       * have been used. Files are kept as they are */
+                       * unreadable, appends go on at or above every watermark
+                       * known, in a new epoch. Files are kept as they are */
   bool host_driven;   /* no thread: the host calls duralog_tick */
   bool copying_reads; /* readers pread into their own buffer and verify there:
                        * immune to what happens to a mapped page later */
@@ -499,7 +499,7 @@ typedef enum duralog_whence {
 DURALOG_API duralog_error duralog_seek(duralog_reader *reader,
                                        duralog_whence whence, uint64_t offset);
 
-/* The offset that duralog_read_next would give. ARGUMENT, CLOSED. */
+/* The offset that duralog_read_next would give. ARGUMENT, FORKED, CLOSED. */
 DURALOG_API duralog_error duralog_tell(const duralog_reader *reader,
                                        uint64_t *offset);
 
@@ -516,7 +516,7 @@ DURALOG_API duralog_error duralog_reader_wait(duralog_reader *reader,
 
 /* What the last DURALOG_E_CORRUPT on this reader was about: the range of
  * offsets that cannot be read. diagnostic may be NULL. ARGUMENT if damage is
- * NULL or nothing was damaged; CLOSED. */
+ * NULL or nothing was damaged; FORKED, CLOSED. */
 DURALOG_API duralog_error duralog_reader_diagnose(
     const duralog_reader *reader, duralog_damage *damage,
     duralog_diagnostic *diagnostic);

@@ -404,7 +404,7 @@ static inline duralog_error append_request(struct duralog *log,
 /* Whoever does not wait counts towards the triggers all the same. */
 static void trigger_sync(struct duralog *log, const struct appended *a) {
   struct policy_state s;
-  if (log->policy_idle || !log->workers[WORKER_SYNCER].thread) return;
+  if (log->policy_idle || log->host_driven) return;
   policy_state_of(log, &s);
   s.end = a->end;
   s.end_bytes = a->end_bytes;

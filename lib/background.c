@@ -57,7 +57,7 @@ duralog_error prepare_next(struct duralog *log) {
   enum { UNSEALED_MAX = 8 };
   /* A host that never ticks must not leave more unsealed than it has
    * descriptors for. */
-  if (!log->workers[WORKER_SYNCER].thread &&
+  if (log->host_driven &&
       atomic_load(&log->active) - atomic_load(&log->seal_next) >= UNSEALED_MAX) {
     duralog_error sealed = background_seal(log);
     if (sealed) return sealed;
@@ -252,7 +252,8 @@ static uint64_t seal_deadline(const struct duralog *log) {
   uint64_t first = atomic_load(&log->seal_next);
   uint64_t active = atomic_load(&log->active);
   if (first >= active) return NONE;
-  if (!log->policy_idle || active - first >= BACKLOG_MAX) return 0;
+  if (!log->policy_idle || log->host_driven || active - first >= BACKLOG_MAX)
+    return 0;
   return atomic_load(&log->rolled_at) + PAUSE_NS;
 }
 

@@ -80,7 +80,7 @@ void log_wake_durable(struct duralog *log) {
 
 void log_kick(struct duralog *log, enum worker_kind kind) {
   struct worker *worker = &log->workers[kind];
-  if (!worker->thread) return;
+  if (log->host_driven) return;
   if (kind == WORKER_SYNCER)
     atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_SYNCER);
   atomic_fetch_add(&worker->word, 1);

@@ -81,7 +81,7 @@ struct duralog {
   struct policy policy;
   duralog_level read_level;
   uint64_t segment_bytes, record_bytes_max;
-  bool read_only, strict, small_device, copying_reads, pad_syncs;
+  bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
   uint8_t boot_id[16];
   uint64_t start;

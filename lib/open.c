@@ -301,7 +301,7 @@ static duralog_error settle_now(struct opening *o) {
 
 static duralog_error start_threads(struct opening *o) {
   struct duralog *log = o->log;
-  if (log->read_only || o->options.host_driven) return DURALOG_OK;
+  if (log->host_driven) return DURALOG_OK;
   int result = background_start(log);
   return result ? opening_fail(o, DURALOG_E_RESOURCES, -result, NULL,
                                "cannot start the background threads")

@@ -54,6 +54,7 @@ void options_apply(struct duralog *log, const duralog_options *o) {
   log->record_bytes_max = o->record_bytes_max;
   log->read_only = o->read_only;
   log->strict = o->strict;
+  log->host_driven = o->host_driven || o->read_only; /* no threads */
   log->pad_syncs = o->pad_syncs;
   log->small_device = o->small_device;
   log->copying_reads = o->copying_reads;

@@ -506,7 +506,8 @@ duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
 }
 
 duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
-  if (!r) return DURALOG_E_CLOSED;
+  duralog_error error = reader_check(r);
+  if (error) return error;
   if (!offset) return DURALOG_E_ARGUMENT;
   *offset = r->offset;
   return DURALOG_OK;
@@ -526,7 +527,8 @@ duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
 duralog_error duralog_reader_diagnose(const duralog_reader *r,
                                       duralog_damage *damage,
                                       duralog_diagnostic *diagnostic) {
-  if (!r) return DURALOG_E_CLOSED;
+  duralog_error error = reader_check(r);
+  if (error) return error;
   if (!damage || !r->damaged) return DURALOG_E_ARGUMENT;
   if (diagnostic && diagnostic->struct_size != sizeof *diagnostic)
     return DURALOG_E_ARGUMENT;

@@ -258,9 +258,6 @@ static void weigh_header(struct recovering *r, const struct recovery_view *view,
       epochs_add(r, epochs, load64(header + FRAME_HEADER_BYTES));
       saw_epoch(r, load64(header + FRAME_HEADER_BYTES));
     }
-    if (scan->base_known && frame_type(&f) == FRAME_RECORD)
-      r->plan->offset_max =
-          max_u64(r->plan->offset_max, scan->base + f.index + 1);
     if (scan->base_known && f.lag != FRAME_LAG_UNKNOWN &&
         scan->base + f.index >= f.lag)
       claim(r, scan->base + f.index - f.lag);
@@ -417,7 +414,6 @@ static void finish(struct recovering *r) {
   plan->end_started = r->whole_started;
   plan->last_check = r->whole_check;
   plan->record_epoch = r->whole_record_epoch;
-  plan->offset_max = max_u64(plan->offset_max, plan->end.offset);
   if (plan->verdict != RECOVERY_OK) plan->torn_bytes = 0;
   if (r->whole_view >= in->count) return;
   const struct recovery_view *view = &in->views[r->whole_view];

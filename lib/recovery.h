@@ -60,7 +60,6 @@ struct recovery_plan {
   uint32_t last_check; /* header check of the last ROLL frame before it */
   uint64_t epoch_max;  /* the highest epoch seen anywhere */
   uint64_t record_epoch; /* of the last record kept; 0: none is known */
-  uint64_t offset_max; /* above every offset seen anywhere, kept or not */
   uint64_t durable;    /* evidence found: everything below had been synced */
   bool clean;          /* the newest mark says that nothing follows, and so it is */
   bool marked_clean;   /* the newest mark says so */

@@ -126,8 +126,7 @@ static void number_views(struct opening *o, struct views *v, size_t unsealed) {
   uint64_t expected = first > 0 ? l->numbers[first - 1] + 1
                                 : max_u64(o->meta.first_segment,
                                           SEGMENT_NUMBER_FIRST);
-  if (first > 0 && l->numbers[first - 1] < o->meta.accepted_segment)
-    expected = o->meta.accepted_segment;
+  expected = max_u64(expected, o->meta.accepted_segment);
   for (size_t i = first; i < l->count; i++) {
     if (l->numbers[i] < expected) continue; /* below the log: no part of it */
     if (l->numbers[i] > expected) view_add(v, expected);

@@ -50,7 +50,7 @@ duralog_error wait_durable(struct duralog *log, uint64_t offset,
 static duralog_error wait_for_sync(struct duralog *log, uint64_t offset,
                                    uint64_t deadline, int64_t timeout_ms) {
   if (atomic_load(&log->durable) > offset) return DURALOG_OK;
-  if (timeout_ms != 0 && (deadline == NONE || !log->workers[WORKER_SYNCER].thread))
+  if (timeout_ms != 0 && (deadline == NONE || log->host_driven))
     return sync_until(log, offset + 1, 0);
   /* With a limit, the thread does the sync. */
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;

@@ -148,6 +148,7 @@ static int test_tear_down(void **state) {
   if (!now.passed) print_replay();
   if (now.place.root[0]) directory_remove(now.place.root);
   now.place.root[0] = 0;
+  paths_forget();
   return 0;
 }
 

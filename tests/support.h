@@ -36,6 +36,21 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
+/* In builds with a sanitizer tests do less of the same; and under
+ * ThreadSanitizer a forked child cannot start threads. */
+#if defined(__has_feature)
+#define TEST_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define TEST_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || TEST_HAS_FEATURE(thread_sanitizer)
+enum { SANITIZED = 1, NO_THREADS_AFTER_FORK = 1 };
+#elif defined(__SANITIZE_ADDRESS__) || TEST_HAS_FEATURE(address_sanitizer)
+enum { SANITIZED = 1, NO_THREADS_AFTER_FORK = 0 };
+#else
+enum { SANITIZED = 0, NO_THREADS_AFTER_FORK = 0 };
+#endif
+
 /* ---- tests ---- */
 
 struct test_place {
@@ -101,11 +116,12 @@ uint64_t random_below(uint64_t *state, uint64_t limit);
 
 /* ---- files (support_files.c) ---- */
 
-/* <place's root>/<name>; a static buffer, of 32 in turn. */
+/* <place's root>/<name>, <directory>/<name>, a segment's file. The memory is
+ * the support's, until the end of the test. */
 const char *path_in(const struct test_place *, const char *name);
-/* <directory>/<name>, likewise. */
 const char *path_join(const char *directory, const char *name);
 const char *segment_path(const char *log, uint64_t number);
+void paths_forget(void);
 
 void directory_make(const char *path);
 void directory_copy(const char *from, const char *to); /* `to` is made anew */
@@ -140,6 +156,8 @@ uint64_t tree_digest(const char *path, bool with_times);
 /* Give a block of identity or meta at the position its right checksum again
  * (lib/format.c), so that a test can write what no release has written. */
 void block_sign(const char *path, uint64_t position, size_t field_bytes);
+
+uint64_t bytes_hash(const void *, size_t, uint64_t seed);
 
 unsigned descriptor_count(void);
 /* Whether a file below the path is mapped or open in this process. */
@@ -213,5 +231,65 @@ bool record_is(const duralog_record *, uint64_t number);
 void append_numbers(duralog *, uint64_t from, uint64_t count);
 /* The log holds the numbers [0, count), and nothing else. */
 void check_numbers(duralog *, uint64_t count);
+
+/* ---- damage (support_damage.c) ---- */
+
+/* Where a frame lies; told from the bytes of an undamaged log. */
+struct test_frame {
+  uint64_t segment, position, bytes; /* header included, without padding */
+  uint64_t offset;                   /* UINT64_MAX: not a record's */
+};
+
+struct test_frames {
+  struct test_frame *list;
+  size_t count;
+};
+
+struct test_frames frames_load(const char *log);
+void frames_free(struct test_frames *);
+const struct test_frame *frame_of(const struct test_frames *, uint64_t offset);
+
+/* What of the numbers [0, SURVEY_MAX) a log gives out. */
+enum { SURVEY_MAX = 4096 };
+struct survey {
+  uint64_t end;
+  uint64_t delivered, unreadable; /* how many; together all below `end` */
+  bool is_there[SURVEY_MAX];
+};
+
+/* Read all. What is delivered is what was appended (I23); a damaged range is
+ * told the same way twice, and reading goes on behind it. The contents of
+ * records from `numbered` on are not looked at. */
+void survey_make(duralog *, struct survey *, uint64_t numbered);
+
+/* ---- what must hold of a damaged log (support_contract.c) ---- */
+
+enum { DAMAGE_COUNT = 360 }; /* numbered records in it */
+
+struct damage_base {
+  const char *name;
+  const char *path;    /* the log, undamaged */
+  const char *earlier; /* as it was 10 records before its end */
+  bool closed, strict; /* not closed: its writer was killed */
+  uint64_t segments;   /* in use */
+  uint64_t files;      /* of segments, with prepared ones */
+  struct test_frames frames;
+};
+
+/* What was damaged: the bytes [from, to) of a segment. 0 to 0: all of it. */
+struct damage_reach {
+  uint64_t segment; /* 0: none */
+  uint64_t other;   /* a second one, or 0 */
+  uint64_t from, to;
+};
+
+void damage_base_make(struct damage_base *, const struct test_place *,
+                      bool closed, bool strict);
+void damage_base_free(struct damage_base *);
+/* Open the damaged log, and copies of it, in all ways. */
+void damage_hold_to_contract(const struct test_place *,
+                             const struct damage_base *,
+                             const char *damaged_log,
+                             const struct damage_reach *);
 
 #endif

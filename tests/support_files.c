@@ -29,12 +29,32 @@
 
 /* ---- names ---- */
 
+struct kept_path {
+  struct kept_path *next;
+  char text[];
+};
+
+static struct kept_path *kept_paths;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
 const char *path_join(const char *directory, const char *name) {
-  static char paths[32][512];
-  static unsigned turn;
-  char *path = paths[turn++ % COUNT_OF(paths)];
-  snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-  return path;
+  size_t size = strlen(directory) + strlen(name) + 2;
+  struct kept_path *path = malloc(sizeof *path + size);
+  CHECK(path != NULL);
+  snprintf(path->text, size, "%s/%s", directory, name);
+  pthread_mutex_lock(&kept_lock);
+  path->next = kept_paths;
+  kept_paths = path;
+  pthread_mutex_unlock(&kept_lock);
+  return path->text;
+}
+
+void paths_forget(void) {
+  while (kept_paths) {
+    struct kept_path *path = kept_paths;
+    kept_paths = path->next;
+    free(path);
+  }
 }
 
 const char *path_in(const struct test_place *at, const char *name) {
@@ -79,7 +99,10 @@ struct copying {
 
 static void copy_one(const char *name, void *context) {
   const struct copying *c = context;
-  file_copy(path_join(c->from, name), path_join(c->to, name));
+  char from[512], to[512];
+  snprintf(from, sizeof from, "%s/%s", c->from, name);
+  snprintf(to, sizeof to, "%s/%s", c->to, name);
+  file_copy(from, to);
 }
 
 void directory_copy(const char *from, const char *to) {
@@ -229,6 +252,10 @@ uint64_t tree_digest(const char *path, bool with_times) {
   return digest.sum;
 }
 
+uint64_t bytes_hash(const void *bytes, size_t size, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, size, seed);
+}
+
 void block_sign(const char *path, uint64_t position, size_t field_bytes) {
   enum { FIELDS_AT = 16, BLOCK_BYTES = 512 };
   uint8_t block[BLOCK_BYTES];
@@ -249,9 +276,9 @@ struct open_below {
 
 static void look_at_descriptor(const char *name, void *context) {
   struct open_below *o = context;
-  char target[512];
-  ssize_t n = readlink(path_join("/proc/self/fd", name), target,
-                       sizeof target - 1);
+  char path[300], target[512];
+  snprintf(path, sizeof path, "/proc/self/fd/%s", name);
+  ssize_t n = readlink(path, target, sizeof target - 1);
   if (n < 0) return;
   target[n] = 0;
   o->all++;

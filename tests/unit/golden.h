@@ -15,6 +15,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* All cases: made by golden_make.c, checked by test_golden.c. */
+/* clang-format off */
+#define GOLDEN_CASES(X) \
+  X(empty) X(empty_unclean) X(one_record) X(worked) X(batches_keys_times) \
+  X(several_segments) X(several_unsealed) X(epochs) X(padding) X(retained) \
+  X(compatible_feature) X(unclean_tail) X(torn_record) X(torn_batch) \
+  X(torn_in_the_middle) X(stale_behind_the_end) X(roll_without_a_start) \
+  X(damaged_payload) X(damaged_header) X(damaged_header_segments) \
+  X(damaged_after_clean) X(damaged_last_strict) X(damaged_last_batch) \
+  X(damaged_sealed) X(damaged_start) X(damaged_roll_sealed) X(damaged_roll_unsealed) \
+  X(damaged_start_sealed) X(damaged_identity_sealed) X(damaged_seal) \
+  X(missing_middle_sealed) \
+  X(missing_middle_unsealed) X(missing_last) X(missing_first) \
+  X(missing_all) X(missing_meta) X(damaged_meta) X(short_segment) \
+  X(swapped_segments) X(newer_version) X(newer_feature) X(newer_segment) \
+  X(newer_frame_type) X(newer_frame_flag) X(accepted_damage) \
+  X(accepted_torn_batch) X(accepted_twice)
+/* clang-format on */
+
 enum {
   GOLDEN_LINE_BYTES = 32,
   GOLDEN_RUN_BYTES = 16, /* so many equal bytes are written as HH*COUNT */

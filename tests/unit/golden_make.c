@@ -97,9 +97,9 @@ static void append(const char *data) {
   check(duralog_append(log_open, data, strlen(data), NULL), "append");
 }
 
-/* `count` records of 1000 equal characters. */
+/* `count` records of 3000 equal letters: four fill a segment. */
 static void append_large(int count, char first) {
-  char data[1000];
+  char data[3000];
   for (int i = 0; i < count; i++) {
     memset(data, first + i, sizeof data);
     clock_ns += 5 * NS_PER_MS;

@@ -374,8 +374,8 @@ static void names_and_numbers_agree(void **state) {
     const char *name;
   } cases[] = {{1, "00000000000000000001.seg"},
                {42, "00000000000000000042.seg"},
-               {UINT64_C(12345678901234567890), "12345678901234567890.seg"},
-               {UINT64_MAX, "18446744073709551615.seg"}};
+               {UINT64_C(123456789012345), "00000123456789012345.seg"},
+               {SEGMENT_NUMBER_MAX, "00000281474976710656.seg"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     char name[NAME_BYTES], temporary[NAME_BYTES];
     segment_name(name, cases[i].number);
@@ -404,6 +404,8 @@ static void other_names_are_not_ours(void **state) {
       "00000000000000000001.se",
       "00000000000000000001",
       "00000000000000000000.seg", /* number 0 is the meta file's */
+      "00000281474976710657.seg", /* over the highest number */
+      "18446744073709551615.seg",
       "18446744073709551616.seg", /* over 64 bits */
       "99999999999999999999.seg",
       "0000000000000000000a.seg",

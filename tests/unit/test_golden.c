@@ -171,6 +171,18 @@ static void takes_more(const struct expect *e, struct test_place *at,
   }
 }
 
+/* Where the log goes on above its end, as with offsets seen behind the damage,
+ * those between are lost too. */
+static void expect_gap(struct expect *e) {
+  struct expect_line *last = e->count ? &e->lines[e->count - 1] : NULL;
+  if (e->accept <= e->end) return;
+  if (last && last->lost && last->to == e->end)
+    last->to = e->accept;
+  else
+    e->lines[e->count++] =
+        (struct expect_line){.lost = true, .from = e->end, .to = e->accept};
+}
+
 static void golden(struct test_place *at, const char *name) {
   struct expect e;
   char path[256];
@@ -197,33 +209,15 @@ static void golden(struct test_place *at, const char *name) {
   if (e.accepted) {
     put_case(name, at->path);
     o.accept_damage = true;
+    expect_gap(&e);
     takes_more(&e, at, &o, e.accept);
   }
   expect_free(&e);
 }
 
-#define CASES(X)                                                               \
-  X(empty)                                                                     \
-  X(empty_unclean) X(one_record) X(worked) X(batches_keys_times) X(            \
-      several_segments) X(several_unsealed) X(epochs) X(padding) X(retained)   \
-      X(compatible_feature) X(unclean_tail) X(torn_record) X(torn_batch) X(    \
-          torn_in_the_middle) X(stale_behind_the_end) X(roll_without_a_start)  \
-          X(damaged_payload) X(damaged_header) X(damaged_header_segments)      \
-              X(damaged_after_clean) X(damaged_last_strict)                    \
-                  X(damaged_last_batch) X(damaged_sealed) X(damaged_start)     \
-                      X(missing_middle_sealed) X(missing_middle_unsealed)      \
-                          X(missing_last) X(missing_first) X(missing_all)      \
-                              X(missing_meta) X(damaged_meta) X(short_segment) \
-                                  X(swapped_segments) X(newer_version)         \
-                                      X(newer_feature) X(newer_segment)        \
-                                          X(newer_frame_type)                  \
-                                              X(newer_frame_flag)              \
-                                                  X(accepted_damage)           \
-                                                      X(accepted_torn_batch)
-
 #define CASE_TEST(name) \
   static void name(struct test_place *at) { golden(at, #name); }
-CASES(CASE_TEST)
+GOLDEN_CASES(CASE_TEST)
 
 static void every_case_is_listed(struct test_place *at) {
 #define CASE_COUNT(name) +1
@@ -234,12 +228,12 @@ static void every_case_is_listed(struct test_place *at) {
   for (struct dirent *entry; (entry = readdir(dir));)
     if (entry->d_name[0] != '.') found++;
   closedir(dir);
-  CHECK_EQUAL(found, 0 CASES(CASE_COUNT));
+  CHECK_EQUAL(found, 0 GOLDEN_CASES(CASE_COUNT));
 }
 
 int main(int argc, char **argv) {
   const struct test tests[] = {TEST(every_case_is_listed),
 #define CASE_LIST(name) TEST_BOTH(name),
-                               CASES(CASE_LIST)};
+                               GOLDEN_CASES(CASE_LIST)};
   return TEST_MAIN(tests);
 }

@@ -373,6 +373,52 @@ static void i20_a_damaged_epoch_frame_hides_no_evidence(void **state) {
   }
 }
 
+/* From epoch to epoch, however far they are apart, in the segment of the
+ * damage and in the next. */
+static void i20_evidence_is_followed_through_epochs(void **state) {
+  (void)state;
+  for (int rolled = 0; rolled < 2; rolled++) {
+    struct image *im = image_new(1);
+    im->no_claims = true;
+    for (int i = 0; i < 5; i++) image_record(im, 40, false);
+    if (rolled) {
+      image_roll(im, 1000);
+    } else {
+      image_epoch(im, 2);
+      image_epoch(im, 1000);
+    }
+    im->no_claims = false;
+    im->durable = 5;
+    image_record(im, 40, false);
+    image_at(im, 3)[0] ^= 1;
+    struct recovery_plan plan = image_plan(im);
+    check_damage(&plan, 0, 3, 5, 1, im->records[3].position);
+    image_free(im);
+  }
+}
+
+static void i8_an_epoch_seen_anywhere_is_not_used_again(void **state) {
+  (void)state;
+  enum { MARK, START, FRAME, KINDS };
+  for (int kind = 0; kind < KINDS; kind++) {
+    struct image *im = image_new(1);
+    im->no_claims = true;
+    image_record(im, 40, false);
+    image_record(im, 40, false);
+    if (kind == START) image_roll(im, 9);
+    if (kind == FRAME) image_epoch(im, 9);
+    if (kind == MARK) {
+      im->w.epoch = 9;
+      image_mark(im, false);
+    }
+    image_at(im, 1)[0] ^= 1;
+    struct recovery_plan plan = image_plan(im);
+    check_end(&plan, 1);
+    UNIT_CHECK(plan.epoch_max == 9, "kind %d", kind);
+    image_free(im);
+  }
+}
+
 static void evidence_is_never_served(void **state) {
   (void)state;
   struct image *im = image_new(1);
@@ -424,6 +470,8 @@ int main(void) {
       cmocka_unit_test(more_damage_than_the_list_holds_is_counted),
       cmocka_unit_test(i20_damage_at_a_second_place_is_seen_too),
       cmocka_unit_test(i20_a_damaged_epoch_frame_hides_no_evidence),
+      cmocka_unit_test(i20_evidence_is_followed_through_epochs),
+      cmocka_unit_test(i8_an_epoch_seen_anywhere_is_not_used_again),
       cmocka_unit_test(evidence_is_never_served),
       cmocka_unit_test(frames_inside_of_data_are_not_taken),
   };

@@ -45,6 +45,22 @@ static void a_missing_segment_is_damage(void **state) {
   }
 }
 
+static void what_is_behind_a_missing_segment_needs_no_evidence(void **state) {
+  (void)state;
+  struct image *im = image_new(1);
+  im->no_claims = true;
+  for (int i = 0; i < 12; i++) {
+    if (i % 4 == 0 && i > 0) image_roll(im, 1);
+    image_record(im, 40, false);
+  }
+  lose_view(im, 1);
+  struct recovery_plan plan = image_plan(im);
+  check_range(&plan, 0, 4, 8, 2);
+  assert_int_equal(plan.damage_count, 1);
+  assert_true(plan.end.offset == 12);
+  image_free(im);
+}
+
 static void a_missing_last_segment_is_damage_where_no_view_stands_for_it(
     void **state) {
   (void)state;
@@ -246,6 +262,51 @@ static void frames_behind_a_lost_start_block_are_evidence(void **state) {
   image_free(im);
 }
 
+/* Segment 2 was in use before, in an earlier life that was at offset 3; of it a
+ * power cut left a frame, and neither the roll nor the start block. Read as if
+ * its index counted from where the log is now, its claim would be 10: more than
+ * was ever synced. */
+static struct image *image_with_a_stale_frame(bool started) {
+  struct image *im = image_new(1), *old = image_new(1);
+  image_records(old, 3);
+  image_roll(old, 1);
+  image_record(old, 1000, false);
+  image_record(old, 40, false);
+  im->durable = 3;
+  image_epoch(im, 2);
+  for (int i = 0; i < 10; i++) image_record(im, 40, false);
+  if (started) {
+    image_roll(im, 2);
+  } else {
+    image_frame(im, FRAME_ROLL, "", 0);
+    image_prepare(im);
+  }
+  uint64_t at = old->records[4].position;
+  memcpy(im->segments[1] + at, old->segments[1] + at, old->records[4].bytes);
+  image_free(old);
+  return im;
+}
+
+static void a_stale_frame_claims_nothing_where_nothing_is_started(
+    void **state) {
+  (void)state;
+  struct image *im = image_with_a_stale_frame(false);
+  struct recovery_plan plan = image_plan(im);
+  check_end(&plan, 10);
+  UNIT_CHECK(plan.durable == 3, "durable %llu", ULL(plan.durable));
+  image_free(im);
+}
+
+static void a_stale_frame_makes_no_damage_of_a_torn_tail(void **state) {
+  (void)state;
+  struct image *im = image_with_a_stale_frame(true);
+  image_at(im, 7)[0] ^= 1; /* never synced */
+  struct recovery_plan plan = image_plan(im);
+  check_end(&plan, 7);
+  UNIT_CHECK(plan.durable == 3, "durable %llu", ULL(plan.durable));
+  image_free(im);
+}
+
 static void a_start_that_does_not_follow_is_damage(void **state) {
   (void)state;
   enum { CHECK, OFFSET, EPOCH, KINDS };
@@ -411,6 +472,7 @@ static void beside_a_writer_nothing_is_called_damage(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_missing_segment_is_damage),
+      cmocka_unit_test(what_is_behind_a_missing_segment_needs_no_evidence),
       cmocka_unit_test(
           a_missing_last_segment_is_damage_where_no_view_stands_for_it),
       cmocka_unit_test(no_segment_at_all_is_damage),
@@ -426,6 +488,8 @@ int main(void) {
       cmocka_unit_test(a_torn_start_block_of_nothing_durable_is_begun_again),
       cmocka_unit_test(a_lost_start_block_of_durable_records_is_damage),
       cmocka_unit_test(frames_behind_a_lost_start_block_are_evidence),
+      cmocka_unit_test(a_stale_frame_claims_nothing_where_nothing_is_started),
+      cmocka_unit_test(a_stale_frame_makes_no_damage_of_a_torn_tail),
       cmocka_unit_test(a_start_that_does_not_follow_is_damage),
       cmocka_unit_test(a_clean_mark_says_that_nothing_follows),
       cmocka_unit_test(a_clean_mark_before_the_end_is_not_believed),

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Recovery by chance: lives of a small log in memory, each ended by a power
- * cut that keeps any mixture of sectors; every single bit flipped; hostile
- * bytes. A failure prints UNIT_SEED, which repeats it alone.
+ * cut that keeps any mixture of sectors, and by one damaged place; every single
+ * bit flipped, every sector lost. A failure prints UNIT_SEED, which repeats it.
  */
-#include <time.h>
-
 #include "image.h"
 
 #define ULL(x) ((unsigned long long)(x))
@@ -139,6 +137,9 @@ static void check_recovered(struct world *x, const struct recovery_plan *p,
              "UNIT_SEED=%llu life %llu end %llu durable %llu appended %llu",
              ULL(x->seed), ULL(x->im->life), ULL(end), ULL(x->durable),
              ULL(appended)); /* I1, I2 */
+  UNIT_CHECK(p->durable <= x->durable,
+             "UNIT_SEED=%llu life %llu: %llu called durable, %llu were",
+             ULL(x->seed), ULL(x->im->life), ULL(p->durable), ULL(x->durable));
   UNIT_CHECK(end == 0 || x->last[end - 1],
              "UNIT_SEED=%llu life %llu half a batch", ULL(x->seed),
              ULL(x->im->life)); /* I4 */
@@ -185,6 +186,37 @@ static uint64_t world_recover(struct world *x) {
   return epoch;
 }
 
+/* I20, on whatever came of the lives: one flipped bit, or in a closed log one
+ * lost sector, is reported or without effect below the recoverable watermark.
+ */
+static void world_is_damaged(struct world *x) {
+  struct image *im = x->im;
+  struct recovery_plan whole = image_plan(im);
+  uint64_t known = min_u64(whole.durable, whole.end.offset);
+  for (int i = 0; i < 60; i++) {
+    uint8_t *segment = im->segments[random_below(&x->random, im->count)];
+    uint64_t below = chance(x, 3) ? SEGMENT_HEADER_BYTES : IMAGE_BYTES;
+    uint64_t at = random_below(&x->random, below), size = 1;
+    uint8_t saved[SECTOR_BYTES];
+    if (whole.clean && chance(x, 2)) {
+      size = SECTOR_BYTES;
+      at -= at % size;
+    }
+    memcpy(saved, segment + at, size);
+    if (size == 1)
+      segment[at] ^= (uint8_t)(1u << random_below(&x->random, 8));
+    else
+      memset(segment + at, 0, size);
+    struct recovery_plan plan = image_plan(im);
+    UNIT_CHECK(
+        plan.verdict != RECOVERY_OK ||
+            (plan.end.offset >= known && image_holds(im, &plan, x->tags)),
+        "UNIT_SEED=%llu: %llu bytes at %llu: end %llu of %llu", ULL(x->seed),
+        ULL(size), ULL(at), ULL(plan.end.offset), ULL(known));
+    memcpy(segment + at, saved, size);
+  }
+}
+
 static void five_lives(uint64_t seed) {
   struct world *x = calloc(1, sizeof *x);
   x->random = x->seed = seed;
@@ -196,6 +228,7 @@ static void five_lives(uint64_t seed) {
     if (x->im->tail + 2 < IMAGE_VIEWS) world_begin(x, epoch);
     world_cut_power(x);
     epoch = world_recover(x);
+    world_is_damaged(x);
   }
   for (size_t i = 0; i < x->im->count; i++) free(x->disk[i]);
   image_free(x->im);
@@ -204,7 +237,7 @@ static void five_lives(uint64_t seed) {
 
 static void i7_five_lives_keep_what_was_promised(void **state) {
   (void)state;
-  unit_seeds(600, five_lives);
+  unit_seeds(300, five_lives);
 }
 
 /* ---- single bits ---- */
@@ -215,8 +248,8 @@ static void flip_all(struct image *im, uint64_t known) {
   for (size_t i = 0; i < im->count; i++)
     for (uint64_t at = 0; at < IMAGE_BYTES; at++) {
       /* The unused part of a segment only here and there. */
-      if (im->segments[i][at] == 0 && at > 5200 && at % 64 != 7) continue;
-      for (unsigned bit = 0; bit < 8; bit++) {
+      if (im->segments[i][at] == 0 && at > 5200 && at % 256 != 7) continue;
+      for (unsigned bit = UNIT_FEW ? 7 : 0; bit < 8; bit++) {
         im->segments[i][at] ^= (uint8_t)(1u << bit);
         struct recovery_plan plan = image_plan(im);
         bool fine = plan.verdict != RECOVERY_OK ||
@@ -289,139 +322,12 @@ static void i20_no_lost_sector_of_a_closed_log_goes_unnoticed(void **state) {
   image_free(im);
 }
 
-/* ---- hostile bytes ---- */
-
-static struct image *image_to_spoil(uint64_t *random) {
-  struct image *im = image_new(1);
-  for (int s = 0; s < 3; s++) {
-    image_records(im, random_below(random, 20));
-    image_batch(im, 1 + random_below(random, 5), 100);
-    if (random_below(random, 2)) image_epoch(im, im->w.epoch + 1);
-    if (random_below(random, 2)) image_mark(im, random_below(random, 2));
-    if (s < 2) image_roll(im, im->w.epoch);
-  }
-  return im;
-}
-
-static uint64_t wild(uint64_t *random) {
-  static const uint64_t values[] = {0,
-                                    1,
-                                    2,
-                                    0xFFFF,
-                                    UINT32_MAX,
-                                    UINT64_MAX,
-                                    UINT64_MAX - 1,
-                                    UINT64_C(1) << 63};
-  uint64_t i = random_below(random, 12);
-  return i < 8 ? values[i] : random_next(random) >> random_below(random, 64);
-}
-
-static void spoil_bytes(struct image *im, uint64_t *random) {
-  for (uint64_t n = 1 + random_below(random, 30); n > 0; n--) {
-    uint8_t *segment = im->segments[random_below(random, im->count)];
-    uint8_t *source = im->segments[random_below(random, im->count)];
-    uint64_t at = 8 * random_below(random, IMAGE_BYTES / 8);
-    uint64_t from = 8 * random_below(random, IMAGE_BYTES / 8);
-    uint64_t size = random_below(random, 600);
-    size = min_u64(size, IMAGE_BYTES - max_u64(at, from));
-    switch (random_below(random, 4)) {
-      case 0: segment[at] ^= (uint8_t)random_next(random); break;
-      case 1: memmove(segment + at, source + from, size); break;
-      case 2: memset(segment + at, 0, size); break;
-      default: unit_fill(random, segment + at, size);
-    }
-  }
-}
-
-/* Blocks and frames that validate and say wild things. */
-static void spoil_fields(struct image *im, uint64_t *random) {
-  size_t i = random_below(random, im->count);
-  uint64_t number = im->views[i].number;
-  struct start s = {.offset = wild(random),
-                    .time_ms = (int64_t)wild(random),
-                    .epoch = wild(random),
-                    .durable = wild(random),
-                    .previous_check = (uint32_t)wild(random)};
-  struct mark m = {.sequence = wild(random),
-                   .durable = wild(random),
-                   .epoch = wild(random),
-                   .clean = true};
-  if (random_below(random, 2))
-    start_encode(im->segments[i], &s, im->uuid, number);
-  if (random_below(random, 2))
-    mark_encode(im->segments[i], &m, im->uuid, number);
-  start_decode(&s, im->segments[i], im->uuid, number);
-  uint64_t seed = frame_seed(im->uuid, number, s.epoch);
-  uint64_t at = SEGMENT_HEADER_BYTES, index = 0;
-  while (at + FRAME_HEADER_BYTES <= IMAGE_BYTES) {
-    uint8_t *to = im->segments[i] + at;
-    uint64_t room = IMAGE_BYTES - at - FRAME_HEADER_BYTES;
-    uint32_t size = (uint32_t)min_u64(random_below(random, 200), room);
-    struct frame f = {.body_bytes = size,
-                      .index = (uint32_t)index,
-                      .flags = (uint16_t)(1 + random_below(random, 4)),
-                      .lag = (uint16_t)wild(random)};
-    if (random_below(random, 4) == 0)
-      f.flags |= (uint16_t)(16u << random_below(random, 4));
-    if (random_below(random, 9) == 0) f.body_bytes = (uint32_t)wild(random);
-    if (random_below(random, 9) == 0) f.index = (uint32_t)wild(random);
-    if (f.body_bytes <= room && random_below(random, 9))
-      f.body_check =
-          (uint32_t)checksum64_plain(to + FRAME_HEADER_BYTES, f.body_bytes);
-    frame_encode(to, &f, seed, at);
-    index += (f.flags & FRAME_TYPE_MASK) == FRAME_RECORD;
-    at += frame_bytes(size);
-  }
-}
-
-static void hostile_image(uint64_t seed) {
-  uint64_t random = seed;
-  struct image *im = image_to_spoil(&random);
-  size_t total = 0;
-  for (size_t i = 0; i < im->count; i++) {
-    uint64_t from = random_below(&random, 2) ? SECTOR_BYTES : 0;
-    if (seed % 4 == 0)
-      unit_fill(&random, im->segments[i] + from, IMAGE_BYTES - from);
-    if (random_below(&random, 16) == 0)
-      im->views[i].size = im->views[i].data_end =
-          random_below(&random, IMAGE_BYTES);
-    if (random_below(&random, 16) == 0) im->views[i].data_end = wild(&random);
-    total += im->views[i].size;
-  }
-  if (seed % 4 == 1) spoil_bytes(im, &random);
-  if (seed % 4 == 2) spoil_fields(im, &random);
-  if (seed % 4 == 3) {
-    spoil_fields(im, &random);
-    spoil_bytes(im, &random);
-  }
-  if (random_below(&random, 4) == 0)
-    im->from = (struct recovery_point){
-        .offset = wild(&random), .epoch = wild(&random), .unknown = true};
-  image_protect(im, PROT_READ); /* it reads only */
-  clock_t began = clock();
-  struct recovery_plan plan =
-      image_plan_alive(im, random_below(&random, 8) == 0);
-  double ms = 1000.0 * (double)(clock() - began) / CLOCKS_PER_SEC;
-  UNIT_CHECK(ms < 200, "UNIT_SEED=%llu: %.0f ms", ULL(seed), ms);
-  UNIT_CHECK(plan.bytes_walked <= total, "UNIT_SEED=%llu: walked %llu of %zu",
-             ULL(seed), ULL(plan.bytes_walked), total);
-  UNIT_CHECK(plan.end_view < im->count && plan.end.position <= IMAGE_BYTES,
-             "UNIT_SEED=%llu", ULL(seed));
-  image_free(im);
-}
-
-static void i21_hostile_bytes_do_no_harm(void **state) {
-  (void)state;
-  unit_seeds(6000, hostile_image);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(i7_five_lives_keep_what_was_promised),
       cmocka_unit_test(i20_no_flipped_bit_of_a_closed_log_goes_unnoticed),
       cmocka_unit_test(i20_no_flipped_bit_below_the_watermark_goes_unnoticed),
       cmocka_unit_test(i20_no_lost_sector_of_a_closed_log_goes_unnoticed),
-      cmocka_unit_test(i21_hostile_bytes_do_no_harm),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
