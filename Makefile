@@ -147,14 +147,16 @@ golden: $(GOLDEN_TOOLS) ## make the golden files of this format version again
 tests: all $(UNIT_TESTS) $(API_TESTS) ## build the tests
 
 .PHONY: check
-check: tests ## run all tests; the last line counts them
-	$(Q)$(MAKE) --no-print-directory -s tests SAN=address,undefined
-	$(Q)$(MAKE) --no-print-directory -s tests SAN=thread
-	$(Q)$(MAKE) --no-print-directory -s tests CC=clang
+check: ## run all tests in all builds; the last line counts them
+	$(Q)$(MAKE) --no-print-directory -j2 tests
+	$(Q)$(MAKE) --no-print-directory -j2 tests SAN=address,undefined
+	$(Q)$(MAKE) --no-print-directory -j2 tests SAN=thread
+	$(Q)$(MAKE) --no-print-directory -j2 tests CC=clang
 	$(Q)BUILD=$(BUILD) tests/run.sh
 
 .PHONY: check-fast
-check-fast: tests ## run the tests of the plain build only
+check-fast: ## run the tests of the plain build only
+	$(Q)$(MAKE) --no-print-directory -j2 tests
 	$(Q)BUILD=$(BUILD) FAST=1 tests/run.sh
 
 # ---- benchmarks ----

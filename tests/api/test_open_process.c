@@ -348,8 +348,7 @@ static void list_descriptors(void *context) {
   check_numbers(log, 2000);
   CHECK(is_open_below(p->at->root));
   CHECK_CALL(dup2(p->ready.in, 1));
-  execl("/bin/ls", "ls", "-l", "/proc/self/fd", (char *)NULL);
-  CHECK(!"exec");
+  CHECK_CALL(execl("/bin/ls", "ls", "-l", "/proc/self/fd", (char *)NULL));
 }
 
 static void nothing_of_a_log_survives_an_exec(struct test_place *at) {
