@@ -121,8 +121,8 @@ static void append_report(const append_side *s) {
                 "append_batch_100B_sustained_vs_raw", &s[LOG_BATCH].all,
                 &s[RAW_100].all, no_goal);
   append_figure("through several segments: 1 KiB vs raw",
-                "append_1KiB_sustained_vs_raw", &s[LOG_1K].all,
-                &s[RAW_1K].all, no_goal);
+                "append_1KiB_sustained_vs_raw", &s[LOG_1K].all, &s[RAW_1K].all,
+                no_goal);
 }
 
 bool experiment_append(const settings *with) {

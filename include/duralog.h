@@ -230,13 +230,13 @@ typedef struct duralog_report {
   uint64_t bytes_walked;
   uint64_t walk_ns, sync_ns; /* time of recovery's reading; of its syncs */
   uint64_t segment_bytes, record_bytes_max; /* the options in effect */
-  size_t damage_count;       /* how many ranges; the first ones are here */
+  size_t damage_count; /* how many ranges; the first ones are here */
   duralog_damage damage[8];
-  bool created;       /* the log did not exist before */
-  bool clean;         /* the last writer closed it */
-  bool rebooted;      /* the machine has rebooted since the last writer */
-  bool reboot_known;  /* whether `rebooted` could be told */
-  bool writer_lives;  /* read-only: a writer was alive; this is a snapshot */
+  bool created;      /* the log did not exist before */
+  bool clean;        /* the last writer closed it */
+  bool rebooted;     /* the machine has rebooted since the last writer */
+  bool reboot_known; /* whether `rebooted` could be told */
+  bool writer_lives; /* read-only: a writer was alive; this is a snapshot */
   bool fs_overlay, fs_memory, fs_fuse; /* a file system with weaker promises:
                                         * overlay, tmpfs or ramfs, FUSE */
 } duralog_report;
@@ -517,9 +517,9 @@ DURALOG_API duralog_error duralog_reader_wait(duralog_reader *reader,
 /* What the last DURALOG_E_CORRUPT on this reader was about: the range of
  * offsets that cannot be read. diagnostic may be NULL. ARGUMENT if damage is
  * NULL or nothing was damaged; FORKED, CLOSED. */
-DURALOG_API duralog_error duralog_reader_diagnose(
-    const duralog_reader *reader, duralog_damage *damage,
-    duralog_diagnostic *diagnostic);
+DURALOG_API duralog_error
+duralog_reader_diagnose(const duralog_reader *reader, duralog_damage *damage,
+                        duralog_diagnostic *diagnostic);
 
 /* A record kept beyond the next call on its reader. */
 typedef struct duralog_held duralog_held;
@@ -544,15 +544,15 @@ DURALOG_API duralog_error duralog_release(duralog_held **held);
 
 typedef struct duralog_segment {
   size_t struct_size;
-  uint64_t number; /* the file is <number, 20 digits>.seg */
-  uint64_t first;  /* offset of its first record */
-  uint64_t end;    /* offset after its last record */
-  uint64_t bytes;  /* size of the file */
-  uint64_t used;   /* bytes in use, header included; 0 if unknown */
-  uint64_t epoch;  /* at its beginning */
+  uint64_t number;    /* the file is <number, 20 digits>.seg */
+  uint64_t first;     /* offset of its first record */
+  uint64_t end;       /* offset after its last record */
+  uint64_t bytes;     /* size of the file */
+  uint64_t used;      /* bytes in use, header included; 0 if unknown */
+  uint64_t epoch;     /* at its beginning */
   int64_t created_ms; /* time of its first append */
-  bool sealed;     /* synced as a whole, and says so */
-  bool damaged;    /* its header cannot be read; the fields after number are 0 */
+  bool sealed;        /* synced as a whole, and says so */
+  bool damaged; /* its header cannot be read; the fields after number are 0 */
 } duralog_segment;
 
 /*

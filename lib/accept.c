@@ -35,15 +35,16 @@ static duralog_error settle_damaged(struct opening *o,
 
 /*
  * Go on behind damage: a new segment, at or above every watermark known, in an
- * epoch above every one seen, and the meta file says so; everything older stays as it is. The
- * meta file comes last: until it is durable, the log is as damaged as before.
+ * epoch above every one seen, and the meta file says so; everything older stays
+ * as it is. The meta file comes last: until it is durable, the log is as
+ * damaged as before.
  */
 duralog_error accept_damage(struct opening *o, struct views *v,
                             struct recovery_plan *plan) {
   struct duralog *log = o->log;
   const struct number_list *l = &o->listing.segments;
-  uint64_t number = l->count ? l->numbers[l->count - 1] + 1
-                             : o->meta.first_segment + 1;
+  uint64_t number =
+      l->count ? l->numbers[l->count - 1] + 1 : o->meta.first_segment + 1;
   uint64_t offset = max_u64(plan->durable, plan->end.offset);
   struct segment *s;
   struct segment_failure why;

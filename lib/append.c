@@ -93,7 +93,8 @@ static uint16_t lag_of(uint64_t offset, uint64_t durable) {
   return lag < FRAME_LAG_UNKNOWN ? (uint16_t)lag : FRAME_LAG_UNKNOWN;
 }
 
-/* An internal frame whose body is `stored` bytes, and as many as `size` long. */
+/* An internal frame whose body is `stored` bytes, and as many as `size` long.
+ */
 static uint32_t put_frame(struct duralog *log, enum frame_type type,
                           const uint8_t *body, uint32_t stored, uint32_t size) {
   struct tail *t = &log->tail;
@@ -124,8 +125,7 @@ void tail_pad(struct duralog *log) {
   if (from > t->limit) return; /* nothing fits there any more */
   uint64_t to = min_u64(align_up(from, PAD_BLOCK_BYTES), t->limit);
   STEP(log->io, "pad/frame");
-  put_frame(log, FRAME_PAD, nothing, 0,
-            (uint32_t)(to - from));
+  put_frame(log, FRAME_PAD, nothing, 0, (uint32_t)(to - from));
 }
 
 bool tail_fits(const struct duralog *log, uint64_t bytes) {
@@ -244,13 +244,12 @@ static inline void put_header(struct duralog *log, uint64_t body_bytes,
                               uint32_t check, int64_t time, bool far,
                               uint32_t flags, uint64_t durable) {
   struct tail *t = &log->tail;
-  struct frame f = {
-      .body_bytes = (uint32_t)body_bytes,
-      .body_check = check,
-      .index = (uint32_t)(t->offset - t->base),
-      .time_delta = far ? 0 : (int32_t)(time - t->base_time),
-      .flags = (uint16_t)flags,
-      .lag = lag_of(t->offset, durable)};
+  struct frame f = {.body_bytes = (uint32_t)body_bytes,
+                    .body_check = check,
+                    .index = (uint32_t)(t->offset - t->base),
+                    .time_delta = far ? 0 : (int32_t)(time - t->base_time),
+                    .flags = (uint16_t)flags,
+                    .lag = lag_of(t->offset, durable)};
   STEP(log->io, "append/header");
   frame_encode(t->map + t->position, &f, t->seed, t->position);
   STEP(log->io, "append/stored");
@@ -503,7 +502,8 @@ duralog_error duralog_append_batch(duralog *log, const duralog_entry *entries,
       level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
   if (count > log->segment_bytes / FRAME_HEADER_BYTES) return DURALOG_E_TOO_BIG;
-  if (count > ON_STACK) checks = log->io->alloc(log->io, count * sizeof *checks);
+  if (count > ON_STACK)
+    checks = log->io->alloc(log->io, count * sizeof *checks);
   if (!checks)
     return log_fail(log, DURALOG_E_RESOURCES, 0, NONE, NULL,
                     "no memory for a batch");

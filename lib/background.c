@@ -17,9 +17,9 @@
  * be confused with what is written over it (I3, I8). Taking away the clean
  * mark comes before, with a sync of its own.
  */
-#include "log.h"
-
 #include <errno.h>
+
+#include "log.h"
 
 enum {
   POPULATE_AHEAD_BYTES = 2 << 20, /* where something syncs: what is dirtied
@@ -58,13 +58,14 @@ duralog_error prepare_next(struct duralog *log) {
   /* A host that never ticks must not leave more unsealed than it has
    * descriptors for. */
   if (log->host_driven &&
-      atomic_load(&log->active) - atomic_load(&log->seal_next) >= UNSEALED_MAX) {
+      atomic_load(&log->active) - atomic_load(&log->seal_next) >=
+          UNSEALED_MAX) {
     duralog_error sealed = background_seal(log);
     if (sealed) return sealed;
   }
   mutex_lock(log->io, &log->prepare);
-  duralog_error error = atomic_load(&log->poisoned) ? DURALOG_E_POISONED
-                                                    : prepare_locked(log);
+  duralog_error error =
+      atomic_load(&log->poisoned) ? DURALOG_E_POISONED : prepare_locked(log);
   mutex_unlock(log->io, &log->prepare);
   return error;
 }
@@ -196,8 +197,7 @@ static uint64_t populate_to(const struct duralog *log, const struct segment *s,
                             uint64_t position) {
   if (log->small_device || log->durable_each) return 0;
   uint64_t to = position + POPULATE_AHEAD_BYTES;
-  if (log->policy_idle)
-    to = 3 * position + POPULATE_IDLE_BYTES;
+  if (log->policy_idle) to = 3 * position + POPULATE_IDLE_BYTES;
   return min_u64(to & ~UINT64_C(4095), s->bytes);
 }
 
@@ -226,13 +226,15 @@ duralog_error background_prepare(struct duralog *log) {
   catalog_pin_again(s);
   append_unlock(log);
 
-  if (to > from) (void)log->io->populate(log->io, s->map + from, to - from, true);
+  if (to > from)
+    (void)log->io->populate(log->io, s->map + from, to - from, true);
   duralog_error error = DURALOG_OK;
   if (started && wants_successor(log, s, position)) error = prepare_next(log);
 
   append_lock(log);
   if (t->segment == s) { /* when to be called again */
-    uint64_t ahead = to && to < s->bytes ? position + (to - position) / 2 : NONE;
+    uint64_t ahead =
+        to && to < s->bytes ? position + (to - position) / 2 : NONE;
     uint64_t eighth = atomic_load(&log->next) ? NONE : s->bytes / 8;
     t->kick_at = error ? NONE : min_u64(ahead, eighth);
   }
@@ -242,8 +244,8 @@ duralog_error background_prepare(struct duralog *log) {
 }
 
 /*
- * When finished segments are to be sealed. Where nothing syncs, sealing writes a
- * whole segment, and preparing the next one waits behind it in the disk's
+ * When finished segments are to be sealed. Where nothing syncs, sealing writes
+ * a whole segment, and preparing the next one waits behind it in the disk's
  * queue: so it waits for a pause, and a burst of a few segments runs at the
  * speed of memory.
  */
@@ -324,7 +326,8 @@ int background_start(struct duralog *log) {
   for (int i = 0; i < WORKERS; i++) {
     struct worker *worker = &log->workers[i];
     worker->log = log;
-    int result = log->io->thread_start(log->io, bodies[i], worker, &worker->thread);
+    int result =
+        log->io->thread_start(log->io, bodies[i], worker, &worker->thread);
     if (result) {
       worker->thread = NULL;
       background_stop(log);

@@ -104,8 +104,9 @@ static void unpin(struct catalog *c, struct segment *s) {
   c->unpinned++;
 }
 
-enum catalog_result catalog_pin(struct catalog *c, const struct log_directory *d,
-                                uint64_t number, struct segment **out,
+enum catalog_result catalog_pin(struct catalog *c,
+                                const struct log_directory *d, uint64_t number,
+                                struct segment **out,
                                 struct segment_failure *why) {
   mutex_lock(d->io, &c->lock);
   enum catalog_result result = CATALOG_ABSENT;

@@ -132,7 +132,8 @@ static duralog_error open_handle(struct opening *o) {
   if (dir == -ENOENT)
     return opening_fail(o, DURALOG_E_NOT_FOUND, ENOENT, NULL,
                         "there is no such directory");
-  if (dir < 0) return opening_fail_os(o, dir, NULL, "cannot open the directory");
+  if (dir < 0)
+    return opening_fail_os(o, dir, NULL, "cannot open the directory");
   o->log->directory.handle = dir;
   return DURALOG_OK;
 }
@@ -159,8 +160,8 @@ static duralog_error check_file_system(struct opening *o) {
 
 static duralog_error take_lock(struct opening *o) {
   io_env *io = o->log->io;
-  int result = io->lock(io, o->log->directory.handle, LOCK_NAME,
-                        o->options.file_mode);
+  int result =
+      io->lock(io, o->log->directory.handle, LOCK_NAME, o->options.file_mode);
   if (result == -EAGAIN)
     return opening_fail(o, DURALOG_E_BUSY, 0, LOCK_NAME,
                         "another writer has the log open");
@@ -251,7 +252,8 @@ duralog_error directory_read_page(struct opening *o, uint64_t number,
   *valid = false;
   int file = io->file_open(io, o->log->directory.handle, name, IO_READ, 0);
   if (file == -ENOENT) return DURALOG_OK;
-  if (file < 0) return opening_fail_os(o, file, name, "cannot open a segment file");
+  if (file < 0)
+    return opening_fail_os(o, file, name, "cannot open a segment file");
   int64_t n = io->file_read(io, file, page, SEGMENT_HEADER_BYTES, 0);
   io->close(io, file);
   if (n < 0)
@@ -320,7 +322,8 @@ void directory_undo(struct opening *o) {
     segment_temporary_name(name, SEGMENT_NUMBER_FIRST);
     io->unlink(io, dir, name);
   }
-  if (dir >= 0 && o->made_lock && (o->creating || o->listing.segments.count == 0))
+  if (dir >= 0 && o->made_lock &&
+      (o->creating || o->listing.segments.count == 0))
     io->unlink(io, dir, LOCK_NAME);
   if (o->made_directory) io->dir_remove(io, o->path);
 }
@@ -332,8 +335,8 @@ static duralog_error identity_from_segments(struct opening *o) {
   for (size_t i = 0; i < o->listing.segments.count; i++) {
     struct identity id;
     bool valid;
-    duralog_error error = directory_read_page(
-        o, o->listing.segments.numbers[i], page, &id, &valid);
+    duralog_error error = directory_read_page(o, o->listing.segments.numbers[i],
+                                              page, &id, &valid);
     if (error) return error;
     if (!valid) continue;
     memcpy(o->meta.uuid, id.uuid, sizeof id.uuid);

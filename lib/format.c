@@ -138,7 +138,8 @@ void mark_encode(uint8_t *page, const struct mark *m, const uint8_t uuid[16],
   store64(p + 32, m->epoch);
   store64(p + 40, m->clean);
   memcpy(p + 48, m->boot_id, 16);
-  block_finish(p, MAGIC_MARK, MARK_FIELDS, block_seed(MAGIC_MARK, uuid, number));
+  block_finish(p, MAGIC_MARK, MARK_FIELDS,
+               block_seed(MAGIC_MARK, uuid, number));
 }
 
 enum block_state mark_decode(struct mark *m, const uint8_t *page, int slot,
@@ -175,7 +176,8 @@ void seal_encode(uint8_t *page, const struct seal *s, const uint8_t uuid[16],
   store64(p + 40, (uint64_t)s->time_max_ms);
   store32(p + 48, s->last_check);
   store32(p + 52, 0);
-  block_finish(p, MAGIC_SEAL, SEAL_FIELDS, block_seed(MAGIC_SEAL, uuid, number));
+  block_finish(p, MAGIC_SEAL, SEAL_FIELDS,
+               block_seed(MAGIC_SEAL, uuid, number));
 }
 
 enum block_state seal_decode(struct seal *s, const uint8_t *page,
@@ -247,8 +249,8 @@ uint64_t segment_number_of(const char *name) {
     if (number > (UINT64_MAX - digit) / 10) return 0;
     number = number * 10 + digit;
   }
-  bool ours = number <= SEGMENT_NUMBER_MAX &&
-              strcmp(name + NAME_DIGITS, ".seg") == 0;
+  bool ours =
+      number <= SEGMENT_NUMBER_MAX && strcmp(name + NAME_DIGITS, ".seg") == 0;
   return ours ? number : 0;
 }
 

@@ -63,13 +63,13 @@ struct identity {
 
 /* Where a segment begins, and what it follows. */
 struct start {
-  uint64_t offset;      /* of its first record */
-  int64_t time_ms;      /* base of its frames' time deltas */
-  uint64_t epoch;       /* at its beginning */
-  uint64_t durable;     /* when it came into use: a claim, like a mark */
+  uint64_t offset;         /* of its first record */
+  int64_t time_ms;         /* base of its frames' time deltas */
+  uint64_t epoch;          /* at its beginning */
+  uint64_t durable;        /* when it came into use: a claim, like a mark */
   uint32_t previous_check; /* header check of the predecessor's ROLL frame; 0:
                             * nothing before it, or damage was accepted */
-  uint8_t boot_id[16];  /* for reports only */
+  uint8_t boot_id[16];     /* for reports only */
 };
 
 /* A claim that everything below `durable` had been synced. */

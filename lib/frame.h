@@ -47,8 +47,9 @@ enum frame_type {
 enum frame_flag {
   FRAME_TYPE_MASK = 0x000F,
   FRAME_MORE = 0x0010, /* more records of this batch follow */
-  FRAME_TIME = 0x0020, /* block: timestamp i64, where the delta cannot hold it */
-  FRAME_KEY = 0x0040,  /* block: length u32, the key */
+  FRAME_TIME =
+      0x0020,         /* block: timestamp i64, where the delta cannot hold it */
+  FRAME_KEY = 0x0040, /* block: length u32, the key */
   /* Reserved, refused by this release: 0x0080 producer, 0x0100 control,
    * 0x0200 tombstone, 0x0400 compressed, 0x0800 origin; 0x1000 and up. */
   FRAME_FLAGS_KNOWN = 0x007F
@@ -137,9 +138,9 @@ static inline bool frame_decode(struct frame *f, const uint8_t *from,
 static inline uint32_t frame_body_check(const uint8_t *blocks,
                                         size_t blocks_bytes, const void *data,
                                         size_t size) {
-  if (LIKELY(blocks_bytes == 0))
-    return (uint32_t)checksum64_plain(data, size);
-  return (uint32_t)checksum64(data, size, checksum64_plain(blocks, blocks_bytes));
+  if (LIKELY(blocks_bytes == 0)) return (uint32_t)checksum64_plain(data, size);
+  return (uint32_t)checksum64(data, size,
+                              checksum64_plain(blocks, blocks_bytes));
 }
 
 /* A record's body, taken apart. */

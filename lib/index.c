@@ -29,7 +29,8 @@ static enum index_result step(struct walk *w, const uint8_t uuid[16],
                               const struct frame_source *source) {
   struct frame f;
   if (!walk_has_room(w)) return INDEX_INVALID;
-  const uint8_t *at = source->get(source->context, w->position, FRAME_HEADER_BYTES);
+  const uint8_t *at =
+      source->get(source->context, w->position, FRAME_HEADER_BYTES);
   if (!at) return INDEX_SOURCE;
   switch (walk_header(w, at, &f)) {
     case WALK_OK: break;

@@ -34,7 +34,7 @@ struct frame_source {
 
 enum index_result {
   INDEX_FOUND,
-  INDEX_INVALID,  /* no valid frame stands where the walk stopped */
+  INDEX_INVALID, /* no valid frame stands where the walk stopped */
   INDEX_NEWER,
   INDEX_NO_MEMORY,
   INDEX_SOURCE

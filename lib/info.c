@@ -77,7 +77,8 @@ duralog_error duralog_get_segment(duralog *log, size_t index,
   out->bytes = s->bytes;
   out->sealed = atomic_load(&s->sealed);
   out->used = out->sealed ? s->end.end_position : 0;
-  if (number == atomic_load(&log->active)) out->used = tail_position(log, number);
+  if (number == atomic_load(&log->active))
+    out->used = tail_position(log, number);
   if (started) {
     out->epoch = s->start.epoch;
     out->created_ms = s->start.time_ms;

@@ -21,18 +21,18 @@
  * point ("sync/" and the name) and one line of lib/README.md.
  */
 #define IO_SYNC_REASONS(X)                                                     \
-  X(DATA, "data")               /* records, before they are called durable */  \
-  X(EPOCH, "epoch")             /* a raised epoch, before its first record */  \
-  X(UNCLEAN, "unclean")         /* the clean mark taken away */                \
-  X(CLEAN, "clean")             /* the clean mark, after all data */           \
-  X(WATERMARK, "watermark")     /* strict mode: evidence before the promise */ \
-  X(SEAL, "seal")               /* the seal of a finished segment */           \
-  X(SEGMENT, "segment")         /* header and size of a new segment */         \
+  X(DATA, "data")           /* records, before they are called durable */      \
+  X(EPOCH, "epoch")         /* a raised epoch, before its first record */      \
+  X(UNCLEAN, "unclean")     /* the clean mark taken away */                    \
+  X(CLEAN, "clean")         /* the clean mark, after all data */               \
+  X(WATERMARK, "watermark") /* strict mode: evidence before the promise */     \
+  X(SEAL, "seal")           /* the seal of a finished segment */               \
+  X(SEGMENT, "segment")     /* header and size of a new segment */             \
   X(SEGMENT_NAME, "segment-name")                                              \
-  X(META, "meta")               /* the meta file */                            \
+  X(META, "meta") /* the meta file */                                          \
   X(META_NAME, "meta-name")                                                    \
-  X(LOG_NAME, "log-name")       /* the log's directory in its parent */        \
-  X(NAMES, "names") /* after an unclean stop: what the last writer named, what
+  X(LOG_NAME, "log-name") /* the log's directory in its parent */              \
+  X(NAMES, "names") /* after an unclean stop: what the last writer named, what \
                      * recovery removed */
 
 enum io_sync_reason {
@@ -82,8 +82,8 @@ struct duralog_environment {
   int (*rename)(io_env *, int dir, const char *from, const char *to);
   int (*unlink)(io_env *, int dir, const char *name);
   /* The writer's lock, on a file that is made if need be: a handle, or EAGAIN
-   * if another holds it, in any process. Ends with `unlock` or the process, also
-   * while a forked child lives. */
+   * if another holds it, in any process. Ends with `unlock` or the process,
+   * also while a forked child lives. */
   int (*lock)(io_env *, int dir, const char *name, uint32_t mode);
   void (*unlock)(io_env *, int handle);
   int (*locked)(io_env *, int dir, const char *name); /* 1: held by another */
@@ -92,8 +92,8 @@ struct duralog_environment {
   int (*map)(io_env *, int file, uint64_t bytes, bool writable, void **address);
   int (*unmap)(io_env *, void *address, uint64_t bytes);
   int (*map_read_only)(io_env *, void *address, uint64_t bytes);
-  /* Touched in small pieces with syncs in between: keep the cache's pages small,
-   * or each sync writes a large one (pitfall 5). A hint. */
+  /* Touched in small pieces with syncs in between: keep the cache's pages
+   * small, or each sync writes a large one (pitfall 5). A hint. */
   int (*map_scattered)(io_env *, void *address, uint64_t bytes);
   /* Fault pages in ahead; for writing this dirties them. A hint. */
   int (*populate)(io_env *, void *address, uint64_t bytes, bool for_writing);

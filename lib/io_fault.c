@@ -17,10 +17,10 @@ static int fired(const char *point) {
   return error ? -error : -EIO;
 }
 
-#define FAIL_POINT(point)          \
-  do {                             \
-    int error_ = fired(point);     \
-    if (error_) return error_;     \
+#define FAIL_POINT(point)      \
+  do {                         \
+    int error_ = fired(point); \
+    if (error_) return error_; \
   } while (0)
 
 static const char *const sync_points[] = {
@@ -35,16 +35,29 @@ static const char *const skip_points[] = {
 #undef SKIP_POINT
 };
 
-const char *const io_fault_points[] = {
-    "io/dir_make",   "io/dir_open",   "io/dir_list",     "io/dir_fs",
-    "io/file_open",  "io/file_size",  "io/file_allocate", "io/file_read",
-    "io/file_write", "io/rename",     "io/unlink",       "io/lock",
-    "io/map",        "io/populate",   "io/random",       "io/alloc",
-    "io/file_data",  "io/map_read_only", "io/map_scattered",
+const char *const io_fault_points[] = {"io/dir_make",
+                                       "io/dir_open",
+                                       "io/dir_list",
+                                       "io/dir_fs",
+                                       "io/file_open",
+                                       "io/file_size",
+                                       "io/file_allocate",
+                                       "io/file_read",
+                                       "io/file_write",
+                                       "io/rename",
+                                       "io/unlink",
+                                       "io/lock",
+                                       "io/map",
+                                       "io/populate",
+                                       "io/random",
+                                       "io/alloc",
+                                       "io/file_data",
+                                       "io/map_read_only",
+                                       "io/map_scattered",
 #define SYNC_POINT(name, text) "sync/" text,
-    IO_SYNC_REASONS(SYNC_POINT)
+                                       IO_SYNC_REASONS(SYNC_POINT)
 #undef SYNC_POINT
-    NULL};
+                                           NULL};
 
 static int fault_dir_make(io_env *io, const char *path, uint32_t mode) {
   FAIL_POINT("io/dir_make");
@@ -160,7 +173,9 @@ static uint64_t fault_now(io_env *io) { return inner(io)->now(inner(io)); }
 static uint64_t fault_now_coarse(io_env *io) {
   return inner(io)->now_coarse(inner(io));
 }
-static int64_t fault_wall_ms(io_env *io) { return inner(io)->wall_ms(inner(io)); }
+static int64_t fault_wall_ms(io_env *io) {
+  return inner(io)->wall_ms(inner(io));
+}
 static void fault_boot_id(io_env *io, uint8_t id[16]) {
   inner(io)->boot_id(inner(io), id);
 }
@@ -195,9 +210,7 @@ static void fault_thread_join(io_env *io, void *thread) {
 static const _Atomic uint32_t *fault_owner_word(io_env *io) {
   return inner(io)->owner_word(inner(io));
 }
-static void fault_step(io_env *io, const char *name) {
-  STEP(inner(io), name);
-}
+static void fault_step(io_env *io, const char *name) { STEP(inner(io), name); }
 
 io_env *io_fault_around(struct io_fault *fault, io_env *around) {
   *fault = (struct io_fault){

@@ -10,8 +10,6 @@
  * description leaves the parent's lock alone (I12, I13). The list of locks it
  * needs is the only state outside of handles.
  */
-#include "io.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +28,8 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "io.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -186,7 +186,8 @@ static int posix_dir_sync_parent(io_env *io, const char *path,
   int dir = posix_dir_open(io, path);
   if (dir < 0) return dir;
   int cancel = cancel_off();
-  int parent = above_stderr(openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  int parent =
+      above_stderr(openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   close(dir);
   int result = parent < 0 ? parent : sync_retrying(parent, false);
   if (parent >= 0) close(parent);
@@ -577,9 +578,9 @@ static int posix_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
   (void)io;
   struct timespec t = {.tv_sec = (time_t)(deadline / 1000000000u),
                        .tv_nsec = (long)(deadline % 1000000000u)};
-  long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
-                        deadline == NONE ? NULL : &t, NULL,
-                        FUTEX_BITSET_MATCH_ANY);
+  long result =
+      syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+              deadline == NONE ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
   return result < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 

@@ -17,10 +17,10 @@ enum {
 
 struct sim_file {
   bool used;
-  uint8_t *cache;  /* what mappings and reads show */
-  uint8_t *seen;   /* the cache as of the last write-back, tried or done */
-  uint8_t *disk;   /* what survives */
-  bool *dirty;     /* sectors written by a call, whatever their content */
+  uint8_t *cache; /* what mappings and reads show */
+  uint8_t *seen;  /* the cache as of the last write-back, tried or done */
+  uint8_t *disk;  /* what survives */
+  bool *dirty;    /* sectors written by a call, whatever their content */
   uint64_t size, disk_size, capacity;
   bool mapped;
   int locked_by; /* handle + 1 */
@@ -183,8 +183,7 @@ static int file_resize(struct sim *s, struct sim_file *f, uint64_t size) {
       *buffers[i] = larger;
     }
     bool *dirty = calloc(capacity / SECTOR, sizeof *dirty);
-    if (f->dirty)
-      memcpy(dirty, f->dirty, f->capacity / SECTOR * sizeof *dirty);
+    if (f->dirty) memcpy(dirty, f->dirty, f->capacity / SECTOR * sizeof *dirty);
     free(f->dirty);
     f->dirty = dirty;
     f->capacity = capacity;
@@ -355,8 +354,7 @@ static bool sector_dirty(const struct sim_file *f, uint64_t i) {
 }
 
 static void write_back(struct sim_file *f, uint64_t i, bool reaches_disk) {
-  if (reaches_disk)
-    memcpy(f->disk + i * SECTOR, f->cache + i * SECTOR, SECTOR);
+  if (reaches_disk) memcpy(f->disk + i * SECTOR, f->cache + i * SECTOR, SECTOR);
   memcpy(f->seen + i * SECTOR, f->cache + i * SECTOR, SECTOR);
   f->dirty[i] = false;
 }
@@ -377,11 +375,13 @@ static int op_file_data(io_env *io, int file, uint64_t *position,
   const struct sim_file *f = file_of(world(io), file);
   uint64_t at = *position / SECTOR;
   static const uint8_t zeros[SECTOR];
-  while (at * SECTOR < f->size && memcmp(f->cache + at * SECTOR, zeros, SECTOR) == 0)
+  while (at * SECTOR < f->size &&
+         memcmp(f->cache + at * SECTOR, zeros, SECTOR) == 0)
     at++;
   if (at * SECTOR >= f->size) return -ENXIO;
   *position = max_u64(*position, at * SECTOR);
-  while (at * SECTOR < f->size && memcmp(f->cache + at * SECTOR, zeros, SECTOR) != 0)
+  while (at * SECTOR < f->size &&
+         memcmp(f->cache + at * SECTOR, zeros, SECTOR) != 0)
     at++;
   *end = min_u64(at * SECTOR, f->size);
   return 0;
@@ -506,7 +506,8 @@ static void op_free(io_env *io, void *memory) {
   free(a);
 }
 
-_Static_assert(sizeof(struct allocation) <= CACHE_LINE, "fits before the memory");
+_Static_assert(sizeof(struct allocation) <= CACHE_LINE,
+               "fits before the memory");
 
 /* One thread: nobody else can wake us, so only the deadline ends a wait. */
 static int op_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
@@ -625,7 +626,9 @@ void sim_free(struct sim *s) {
 
 io_env *sim_environment(struct sim *s) { return &s->environment; }
 
-void sim_cut_at(struct sim *s, uint64_t k) { s->cut_at = k ? s->events + k : 0; }
+void sim_cut_at(struct sim *s, uint64_t k) {
+  s->cut_at = k ? s->events + k : 0;
+}
 jmp_buf *sim_cut_point(struct sim *s) { return &s->cut_point; }
 uint64_t sim_events(const struct sim *s) { return s->events; }
 
@@ -645,7 +648,8 @@ static void cut_names(struct sim_directory *d, uint64_t *seed) {
       name_add(d->kept, &d->kept_count, n->text, n->file);
   }
   for (size_t i = d->kept_count; i-- > 0;)
-    if (name_find(d->live, d->live_count, d->kept[i].text) < 0 && survives(seed))
+    if (name_find(d->live, d->live_count, d->kept[i].text) < 0 &&
+        survives(seed))
       name_remove(d->kept, &d->kept_count, (int)i);
   memcpy(d->live, d->kept, sizeof d->live);
   d->live_count = d->kept_count;
@@ -693,7 +697,9 @@ void sim_fail_sync(struct sim *s, uint64_t k, bool ever) {
 }
 void sim_set_room(struct sim *s, uint64_t bytes) { s->room = bytes; }
 void sim_fail_alloc(struct sim *s, uint64_t k) { s->fail_alloc = k; }
-void sim_skip_sync(struct sim *s, enum io_sync_reason why) { s->skip[why] = true; }
+void sim_skip_sync(struct sim *s, enum io_sync_reason why) {
+  s->skip[why] = true;
+}
 uint64_t sim_sync_count(const struct sim *s, enum io_sync_reason why) {
   return s->sync_count[why];
 }
@@ -712,7 +718,8 @@ uint64_t sim_disk_checksum(const struct sim *s) {
     const struct sim_directory *dir = &s->directories[d];
     for (size_t i = 0; dir->used && i < dir->kept_count; i++) {
       const struct sim_file *f = &s->files[dir->kept[i].file];
-      uint64_t name = checksum64(dir->kept[i].text, strlen(dir->kept[i].text), 0);
+      uint64_t name =
+          checksum64(dir->kept[i].text, strlen(dir->kept[i].text), 0);
       sum ^= f->disk_size ? checksum64(f->disk, f->disk_size, name) : name;
     }
   }

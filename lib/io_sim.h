@@ -33,7 +33,8 @@ io_env *sim_environment(struct sim *);
  * Cut the power now, or when the k-th event from now on begins (1 = the next).
  * Events are I/O calls that change something, and steps between stores. The
  * cut leaves the call by longjmp to *sim_cut_point, which must be set:
- *     if (setjmp(*sim_cut_point(sim)) == 0) { ... run ... } else { ... cut ... }
+ *     if (setjmp(*sim_cut_point(sim)) == 0) { ... run ... } else { ... cut ...
+ * }
  */
 void sim_cut_at(struct sim *, uint64_t event);
 jmp_buf *sim_cut_point(struct sim *);

@@ -91,8 +91,7 @@ duralog_error log_poison(struct duralog *log, int os_error, const char *name,
                          const char *text) {
   bool first = !atomic_exchange(&log->poisoned, true);
   atomic_fetch_or(&log->append_block, BLOCK_POISON);
-  if (first)
-    log_fail(log, DURALOG_E_POISONED, os_error, NONE, name, text);
+  if (first) log_fail(log, DURALOG_E_POISONED, os_error, NONE, name, text);
   for (int i = 0; i < 2; i++) {
     atomic_fetch_add(&log->lead.word[i], 1);
     log->io->wake(log->io, &log->lead.word[i], INT_MAX);

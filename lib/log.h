@@ -27,8 +27,8 @@ enum block_bit {
 
 /* Who wants to be told of appends. */
 enum attention_bit {
-  ATTENTION_READERS = 1,   /* someone sleeps until `end` moves */
-  ATTENTION_SYNCER = 2 /* the syncing thread sleeps, perhaps for good */
+  ATTENTION_READERS = 1, /* someone sleeps until `end` moves */
+  ATTENTION_SYNCER = 2   /* the syncing thread sleeps, perhaps for good */
 };
 
 /* The library's own threads. */
@@ -50,21 +50,21 @@ struct tail {
   uint64_t base;
   int64_t base_time;
   uint64_t seed;
-  uint64_t bytes;       /* of the log, cumulative */
-  uint64_t tick;        /* coarse clock when `time_ms` was read */
-  int64_t time_ms;      /* for records without a timestamp; never goes back */
-  int64_t time_max_ms;  /* of this segment's records */
-  uint64_t kick_at;     /* position at which the background is wanted */
+  uint64_t bytes;      /* of the log, cumulative */
+  uint64_t tick;       /* coarse clock when `time_ms` was read */
+  int64_t time_ms;     /* for records without a timestamp; never goes back */
+  int64_t time_max_ms; /* of this segment's records */
+  uint64_t kick_at;    /* position at which the background is wanted */
   uint64_t epoch;
-  uint32_t last_check;  /* of the last ROLL frame */
+  uint32_t last_check; /* of the last ROLL frame */
 };
 
 /* Group commit: one leads, the others sleep on the word of their sync. */
 struct sync_lead {
   _Atomic uint32_t busy;
-  _Atomic uint32_t number;   /* of the sync in flight, or of the last one */
-  _Atomic uint64_t covers;   /* offset that the one in flight will make durable */
-  _Atomic uint32_t word[2];  /* by the parity of the sync's number */
+  _Atomic uint32_t number; /* of the sync in flight, or of the last one */
+  _Atomic uint64_t covers; /* offset that the one in flight will make durable */
+  _Atomic uint32_t word[2]; /* by the parity of the sync's number */
   _Atomic uint32_t sleepers[2];
   uint64_t first_unsynced; /* segment number */
   uint64_t mark_sequence;
@@ -86,7 +86,7 @@ struct duralog {
   uint8_t boot_id[16];
   uint64_t start;
   uint64_t accepted_segment; /* older ones may end in damage, without a ROLL */
-  uint64_t epoch_next; /* that the first append raises to */
+  uint64_t epoch_next;       /* that the first append raises to */
 
   /* The append path. */
   _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
@@ -103,9 +103,9 @@ struct duralog {
   _Atomic uint64_t unsynced_since; /* set when all was durable before it */
   _Alignas(CACHE_LINE) _Atomic uint64_t durable;
   _Atomic uint64_t durable_bytes;
-  _Atomic uint64_t synced_at; /* when the last sync's capture was made */
-  _Atomic uint64_t sync_ns;   /* what it took */
-  _Atomic uint64_t epoch;     /* of the newest record */
+  _Atomic uint64_t synced_at;   /* when the last sync's capture was made */
+  _Atomic uint64_t sync_ns;     /* what it took */
+  _Atomic uint64_t epoch;       /* of the newest record */
   _Atomic uint64_t frame_epoch; /* that the tail's frames are seeded with */
 
   /* Sleepers for `end` and `durable`. */
@@ -116,20 +116,20 @@ struct duralog {
   /* Accepted by recovery, not known durable: write again before the next
    * promise. */
   _Atomic bool settle_pending;
-  uint64_t settle_from;             /* offset */
-  uint64_t settle_segment_first;    /* segments [first, last] */
+  uint64_t settle_from;          /* offset */
+  uint64_t settle_segment_first; /* segments [first, last] */
   uint64_t settle_segment_last;
-  uint64_t settle_end_position;     /* in the last one */
+  uint64_t settle_end_position; /* in the last one */
 
-  _Atomic bool sync_wanted; /* by a waiter with a time limit */
+  _Atomic bool sync_wanted;    /* by a waiter with a time limit */
   _Atomic bool prepare_wanted; /* by an append: the tail came to `kick_at` */
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
-  bool clean_mark;  /* stands on the disk, and has to be taken away */
-  bool found_clean; /* and nothing was stored since */
-  _Atomic uint64_t seal_next;     /* number of the first segment not sealed */
-  _Atomic uint64_t rolled_at;     /* coarse clock */
+  bool clean_mark;            /* stands on the disk, and has to be taken away */
+  bool found_clean;           /* and nothing was stored since */
+  _Atomic uint64_t seal_next; /* number of the first segment not sealed */
+  _Atomic uint64_t rolled_at; /* coarse clock */
 
   struct catalog catalog;
   int lock_file;

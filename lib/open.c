@@ -34,15 +34,16 @@ static void report_gap(struct opening *o, uint64_t missing) {
   struct seal seal;
   bool sealed;
   duralog_damage damage = {.segment = missing};
-  (void)views_read_seal(o, missing - 1, &seal, &sealed); /* it only makes the range
-                                                     * more exact */
+  (void)views_read_seal(o, missing - 1, &seal, &sealed); /* it only makes the
+                                                          * range more exact */
   if (sealed) damage.from = seal.end_offset;
   damage.to = damage.from;
   for (size_t i = 0; i < l->count; i++) {
     struct segment *s;
     struct segment_failure why;
     if (l->numbers[i] < missing ||
-        !segment_open(&o->log->directory, l->numbers[i], false, false, &s, &why))
+        !segment_open(&o->log->directory, l->numbers[i], false, false, &s,
+                      &why))
       continue;
     if (atomic_load(&s->started)) damage.to = s->start.offset;
     segment_close(&o->log->directory, s);
@@ -91,7 +92,8 @@ static void fill_report(struct opening *o, const struct recovery_plan *plan,
   }
 }
 
-static duralog_error judge(struct opening *o, const struct recovery_plan *plan) {
+static duralog_error judge(struct opening *o,
+                           const struct recovery_plan *plan) {
   if (plan->verdict == RECOVERY_NEWER)
     return opening_fail(o, DURALOG_E_NEWER, 0, NULL,
                         "the log holds something of a newer release");
@@ -143,14 +145,14 @@ static uint64_t newest_mark(struct opening *o, const struct segment *s) {
   return mark_newest(s->map, o->log->directory.uuid, s->number).sequence;
 }
 
-/* A prepared segment that was never used: frames of an earlier life must not lie
- * behind a later start. Where the last writer closed the log it saw to that. */
+/* A prepared segment that was never used: frames of an earlier life must not
+ * lie behind a later start. Where the last writer closed the log it saw to
+ * that. */
 static bool is_pristine(struct opening *o, const struct recovery_view *view,
                         bool clean) {
   struct identity id;
   uint64_t end = min_u64(view->data_end, view->size);
-  return view->bytes &&
-         identity_decode(&id, view->bytes) == BLOCK_VALID &&
+  return view->bytes && identity_decode(&id, view->bytes) == BLOCK_VALID &&
          memcmp(id.uuid, o->log->directory.uuid, sizeof id.uuid) == 0 &&
          view->size == o->log->segment_bytes &&
          all_zero(view->bytes + START_AT, SEGMENT_HEADER_BYTES - START_AT) &&
@@ -178,7 +180,8 @@ static duralog_error take_over(struct opening *o, struct views *v,
   struct duralog *log = o->log;
   size_t end = plan->end_view;
   uint64_t first = v->list[0].number, last = v->list[end].number;
-  bool next = end + 1 < v->count && is_pristine(o, &v->list[end + 1], plan->clean);
+  bool next =
+      end + 1 < v->count && is_pristine(o, &v->list[end + 1], plan->clean);
   views_unmap(v, log->io);
   duralog_error error = directory_clean(o, last + (next ? 1 : 0), next);
   if (!error) error = opening_catalog(o, first);

@@ -2,8 +2,8 @@
  *
  * What the parts of opening share: options.c reads what the host asked for,
  * directory.c finds out what is there and makes a log where there is none,
- * views.c shows its unsealed part to recovery, open.c builds the handle from the
- * plan, accept.c goes on behind damage.
+ * views.c shows its unsealed part to recovery, open.c builds the handle from
+ * the plan, accept.c goes on behind damage.
  */
 #ifndef DURALOG_OPEN_H
 #define DURALOG_OPEN_H

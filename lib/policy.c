@@ -13,8 +13,7 @@ bool policy_make(struct policy *p, const duralog_durability *d) {
     return false;
   p->records = d->sync_every_records ? d->sync_every_records : NONE;
   p->bytes = d->sync_every_bytes ? d->sync_every_bytes : NONE;
-  p->interval_ns =
-      d->sync_interval_ms ? d->sync_interval_ms * NS_PER_MS : NONE;
+  p->interval_ns = d->sync_interval_ms ? d->sync_interval_ms * NS_PER_MS : NONE;
   if (!d->pagecache && !triggers) p->records = 1;
   return true;
 }

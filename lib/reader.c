@@ -144,8 +144,8 @@ static bool buffer_fill(struct duralog_reader *r, uint64_t position,
   if (r->capacity < size && !buffer_grow(r, size)) return false;
   uint64_t limit = watermark(r); /* before the bytes: these are complete */
   uint64_t wanted = min_u64(r->capacity, r->segment->bytes - position);
-  int64_t n = io->file_read(io, r->segment->file, r->buffer, (size_t)wanted,
-                            position);
+  int64_t n =
+      io->file_read(io, r->segment->file, r->buffer, (size_t)wanted, position);
   r->from = position;
   r->held = n > 0 ? (uint64_t)n : 0;
   r->good_below = limit;
@@ -238,9 +238,8 @@ static duralog_error place(struct duralog_reader *r) {
   struct frame_source source = {reader_bytes, r};
   struct walk w = r->walk;
   r->placed = false;
-  enum index_result found =
-      index_find(&r->segment->index, log->io, log->directory.uuid, &source, &w,
-                 r->offset);
+  enum index_result found = index_find(
+      &r->segment->index, log->io, log->directory.uuid, &source, &w, r->offset);
   r->walk = w;
   switch (found) {
     case INDEX_FOUND: r->placed = true; return DURALOG_OK;
@@ -266,9 +265,9 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
   enum catalog_result result =
       catalog_pin(&log->catalog, &log->directory, number, &s, &why);
   if (result != CATALOG_OK) return pin_failed(r, result, number, &why);
-  bool follows = atomic_load(&s->started) && s->start.offset == offset &&
-                 (s->start.previous_check == check ||
-                  number == log->accepted_segment);
+  bool follows =
+      atomic_load(&s->started) && s->start.offset == offset &&
+      (s->start.previous_check == check || number == log->accepted_segment);
   if (!follows) {
     catalog_unpin(&log->catalog, &log->directory, s);
     return damaged_to_next(r, offset, number - 1, r->walk.position,
@@ -345,7 +344,7 @@ enum taken { TAKEN, NOT_TAKEN /* the buffer or segment ends here */, FAILED };
 /* The record at the walk's place, over whatever internal frames are there.
  * `out` is set only where it was taken. */
 static enum taken take_any(struct duralog_reader *r, duralog_record *out,
-                       duralog_error *error) {
+                           duralog_error *error) {
   for (;;) {
     const uint64_t position = r->walk.position;
     struct frame f;
@@ -373,7 +372,8 @@ static enum taken take_any(struct duralog_reader *r, duralog_record *out,
       continue;
     }
     if (UNLIKELY(r->log->copying_reads)) {
-      at = reader_bytes(r, position, FRAME_HEADER_BYTES + (uint64_t)f.body_bytes);
+      at = reader_bytes(r, position,
+                        FRAME_HEADER_BYTES + (uint64_t)f.body_bytes);
       if (!at) break;
     }
     const uint8_t *body = at + FRAME_HEADER_BYTES;
@@ -582,8 +582,9 @@ duralog_error duralog_hold(duralog_reader *r, duralog_record *record,
   size_t key = record->key ? record->key_size : 0;
   struct duralog_held *h =
       log->io->alloc(log->io, sizeof *h + (copy ? key + record->size : 0));
-  if (!h) return reader_fail(r, DURALOG_E_RESOURCES, ENOMEM, META_NUMBER, NONE,
-                             "no memory to hold a record");
+  if (!h)
+    return reader_fail(r, DURALOG_E_RESOURCES, ENOMEM, META_NUMBER, NONE,
+                       "no memory to hold a record");
   h->log = log;
   if (copy) {
     if (key) memcpy(h->bytes, record->key, key);

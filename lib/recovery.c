@@ -12,8 +12,8 @@ struct epochs {
 struct recovering {
   const struct recovery_input *in;
   struct recovery_plan *plan;
-  size_t view;      /* being walked */
-  struct walk w;    /* at the frame looked at */
+  size_t view;       /* being walked */
+  struct walk w;     /* at the frame looked at */
   struct walk whole; /* behind the last whole batch */
   size_t whole_view;
   bool whole_started;
@@ -153,9 +153,8 @@ static bool enter_view(struct recovering *r, enum stop *stop) {
     keep_whole(r, false);
     return false;
   }
-  if (s.epoch < r->w.epoch ||
-      (r->chained &&
-       (s.offset != r->w.offset || s.previous_check != r->check))) {
+  if (s.epoch < r->w.epoch || (r->chained && (s.offset != r->w.offset ||
+                                              s.previous_check != r->check))) {
     r->lost = true;
     return false;
   }
@@ -267,7 +266,8 @@ static void weigh_header(struct recovering *r, const struct recovery_view *view,
 
 /* Look at [from, to) for headers that prove themselves; gives the position
  * behind the last byte that is not zero. */
-static uint64_t scan_view(struct recovering *r, const struct recovery_view *view,
+static uint64_t scan_view(struct recovering *r,
+                          const struct recovery_view *view,
                           const struct scan *scan, struct epochs *epochs) {
   enum { STRIDE = 64 };
   uint64_t last = scan->from;
@@ -323,7 +323,8 @@ static void weigh_rest(struct recovering *r) {
         .to = min_u64(view->data_end, view->size),
         .base = started == BLOCK_VALID ? s.offset : base,
         .epoch_min = started == BLOCK_VALID ? s.epoch : r->whole.epoch,
-        .base_known = started == BLOCK_VALID || (base_known && i == r->whole_view)};
+        .base_known =
+            started == BLOCK_VALID || (base_known && i == r->whole_view)};
     if (scan.to > scan.from)
       r->plan->torn_bytes += scan_view(r, view, &scan, &epochs) - scan.from;
   }
@@ -344,12 +345,11 @@ static void add_damage_here(struct recovering *r, uint64_t to) {
   const struct recovery_input *in = r->in;
   bool there = r->view < in->count;
   bool inside = there && in->views[r->view].number == r->w.segment;
-  add_damage(r, (duralog_damage){
-                    .from = r->w.offset,
-                    .to = to,
-                    .segment = there ? in->views[r->view].number
-                                     : r->w.segment + 1,
-                    .position = inside ? r->w.position : 0});
+  add_damage(r, (duralog_damage){.from = r->w.offset,
+                                 .to = to,
+                                 .segment = there ? in->views[r->view].number
+                                                  : r->w.segment + 1,
+                                 .position = inside ? r->w.position : 0});
 }
 
 static void resume_in(struct recovering *r, size_t i, const struct start *s) {

@@ -57,11 +57,11 @@ struct recovery_plan {
   bool end_started; /* that segment has a start block; otherwise only .offset
                      * and .epoch of the walk below are set */
   struct walk end;
-  uint32_t last_check; /* header check of the last ROLL frame before it */
-  uint64_t epoch_max;  /* the highest epoch seen anywhere */
+  uint32_t last_check;   /* header check of the last ROLL frame before it */
+  uint64_t epoch_max;    /* the highest epoch seen anywhere */
   uint64_t record_epoch; /* of the last record kept; 0: none is known */
-  uint64_t durable;    /* evidence found: everything below had been synced */
-  bool clean;          /* the newest mark says that nothing follows, and so it is */
+  uint64_t durable;      /* evidence found: everything below had been synced */
+  bool clean; /* the newest mark says that nothing follows, and so it is */
   bool marked_clean;   /* the newest mark says so */
   uint8_t boot_id[16]; /* of the last writer; zeros if unknown */
   uint64_t torn_bytes; /* behind the cut */

@@ -35,7 +35,8 @@ static bool make_file(const struct log_directory *d, struct segment *s,
   identity_encode(sector, &id);
 
   io->unlink(io, d->handle, name); /* left by an attempt that failed */
-  s->file = io->file_open(io, d->handle, name, IO_WRITE | IO_CREATE, d->file_mode);
+  s->file =
+      io->file_open(io, d->handle, name, IO_WRITE | IO_CREATE, d->file_mode);
   if (s->file < 0) return failed(why, s->file, "cannot create a segment file");
   STEP(io, "create/opened");
   int result = io->file_allocate(io, s->file, s->bytes);
@@ -123,7 +124,8 @@ static bool read_header(const struct log_directory *d, struct segment *s,
             id.number == s->number && id.bytes == file_bytes;
   if (ok) {
     s->bytes = id.bytes;
-    bool started = start_decode(&s->start, page, d->uuid, s->number) == BLOCK_VALID;
+    bool started =
+        start_decode(&s->start, page, d->uuid, s->number) == BLOCK_VALID;
     atomic_store(&s->started, started);
     bool sealed = seal_decode(&s->end, page, d->uuid, s->number) == BLOCK_VALID;
     atomic_store(&s->sealed, sealed);
@@ -142,7 +144,8 @@ bool segment_open(const struct log_directory *d, uint64_t number, bool writable,
   if (!s) return false;
   s->writable = writable;
   s->populated = SEGMENT_HEADER_BYTES;
-  s->file = io->file_open(io, d->handle, name, writable ? IO_WRITE : IO_READ, 0);
+  s->file =
+      io->file_open(io, d->handle, name, writable ? IO_WRITE : IO_READ, 0);
   uint64_t bytes = 0;
   void *map = NULL;
   bool ok = true;

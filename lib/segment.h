@@ -40,13 +40,14 @@ struct segment {
   _Atomic bool sealed;
 
   uint64_t populated; /* position up to which pages were faulted in */
-  _Atomic uint32_t pins; /* readers and holds; under the catalog's lock from 0 */
+  _Atomic uint32_t
+      pins; /* readers and holds; under the catalog's lock from 0 */
   struct frame_index index;
 };
 
 /* What went wrong, for a diagnostic. */
 struct segment_failure {
-  int os_error;      /* positive errno, or 0: the contents are wrong */
+  int os_error; /* positive errno, or 0: the contents are wrong */
   bool sync_failed;
   bool newer;
   uint64_t position;

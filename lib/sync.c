@@ -37,8 +37,8 @@ void policy_state_of(const struct duralog *log, struct policy_state *s) {
   /* Both are no later than the oldest unsynced append: everything from before
    * the capture of the last sync is durable, and everything was when the
    * append came that set `unsynced_since`. */
-  s->oldest_ns = max_u64(atomic_load(&log->synced_at),
-                         atomic_load(&log->unsynced_since));
+  s->oldest_ns =
+      max_u64(atomic_load(&log->synced_at), atomic_load(&log->unsynced_since));
 }
 
 /* ---- the lead ---- */
@@ -180,7 +180,8 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
   for (uint64_t n = lead->first_unsynced; n <= last; n++) {
     struct segment *s;
     struct segment_failure reason;
-    if (catalog_pin(&log->catalog, &log->directory, n, &s, &reason) != CATALOG_OK)
+    if (catalog_pin(&log->catalog, &log->directory, n, &s, &reason) !=
+        CATALOG_OK)
       return log_poison(log, EIO, NULL, "a segment vanished");
     /* Writing back a mapped page interrupts every core that runs a thread of
      * ours, page by page; a finished segment is unmapped in one go (measured:
@@ -216,15 +217,16 @@ duralog_error sync_finished(struct duralog *log, uint64_t number) {
   if (!error) error = sync_segments(log, number, IO_SYNC_DATA);
   /* Strict mode promises only what a durable mark says. */
   if (error || log->strict) return error;
-  if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) != CATALOG_OK)
+  if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
+      CATALOG_OK)
     return log_poison(log, EIO, NULL, "a segment vanished");
   advance(log, s->end.end_offset, s->end_bytes);
   catalog_unpin(&log->catalog, &log->directory, s);
   return DURALOG_OK;
 }
 
-static void store_mark(struct duralog *log, struct segment *s,
-                       uint64_t durable, bool clean) {
+static void store_mark(struct duralog *log, struct segment *s, uint64_t durable,
+                       bool clean) {
   struct mark mark = {.sequence = ++log->lead.mark_sequence,
                       .durable = durable,
                       .epoch = atomic_load(&log->frame_epoch),
@@ -328,8 +330,7 @@ static bool reached(const struct duralog *log, uint64_t offset,
          atomic_load(&log->durable_bytes) >= bytes;
 }
 
-duralog_error sync_until(struct duralog *log, uint64_t offset,
-                         uint64_t bytes) {
+duralog_error sync_until(struct duralog *log, uint64_t offset, uint64_t bytes) {
   duralog_error error = DURALOG_OK;
   bool slept = false;
   while (!reached(log, offset, bytes)) {

@@ -45,8 +45,7 @@ static duralog_error view_open(struct opening *o, struct recovery_view *view,
 }
 
 static void view_close(io_env *io, struct recovery_view *view, int *file) {
-  if (view->bytes)
-    io->unmap(io, (void *)(uintptr_t)view->bytes, view->size);
+  if (view->bytes) io->unmap(io, (void *)(uintptr_t)view->bytes, view->size);
   if (*file >= 0) io->close(io, *file);
   view->bytes = NULL;
   *file = -1;
@@ -125,9 +124,9 @@ static void view_add(struct views *v, uint64_t number) {
 static void number_views(struct opening *o, struct views *v, size_t unsealed) {
   const struct number_list *l = &o->listing.segments;
   size_t first = l->count - unsealed;
-  uint64_t expected = first > 0 ? l->numbers[first - 1] + 1
-                                : max_u64(o->meta.first_segment,
-                                          SEGMENT_NUMBER_FIRST);
+  uint64_t expected =
+      first > 0 ? l->numbers[first - 1] + 1
+                : max_u64(o->meta.first_segment, SEGMENT_NUMBER_FIRST);
   expected = max_u64(expected, o->meta.accepted_segment);
   for (size_t i = first; i < l->count; i++) {
     if (l->numbers[i] < expected) continue; /* below the log: no part of it */

@@ -6,9 +6,9 @@
  * looks again and sleeps on the word; so an append needs no full fence, only a
  * look at the bits after it has published.
  */
-#include "log.h"
-
 #include <errno.h>
+
+#include "log.h"
 
 duralog_error wait_visible(struct duralog *log, uint64_t offset,
                            uint64_t deadline) {
@@ -19,7 +19,8 @@ duralog_error wait_visible(struct duralog *log, uint64_t offset,
     uint32_t value = atomic_load(&log->end_word);
     atomic_fetch_or(&log->attention, ATTENTION_READERS);
     uint64_t until = log_fence_appenders(log, deadline);
-    if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned)) continue;
+    if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned))
+      continue;
     if (io->wait(io, &log->end_word, value, until) == -ETIMEDOUT &&
         until == deadline)
       return atomic_load(&log->end) > offset ? DURALOG_OK : DURALOG_E_TIMEOUT;

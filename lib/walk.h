@@ -50,7 +50,8 @@ static inline enum walk_result walk_header(const struct walk *w,
   uint64_t spare = frame_type(f) == FRAME_ROLL ? 0 : FRAME_HEADER_BYTES;
   if (UNLIKELY(w->position + frame_bytes(f->body_bytes) + spare > w->bytes))
     return WALK_INVALID;
-  if (UNLIKELY(f->index != (uint32_t)(w->offset - w->base))) return WALK_INVALID;
+  if (UNLIKELY(f->index != (uint32_t)(w->offset - w->base)))
+    return WALK_INVALID;
   if (LIKELY(f->flags == FRAME_RECORD)) return WALK_OK;
   return walk_flags_known(f->flags) ? WALK_OK : WALK_NEWER;
 }

@@ -46,8 +46,8 @@ uint64_t random_below(uint64_t *state, uint64_t limit) {
 /* ---- checks ---- */
 
 static void print_replay(void) {
-  fprintf(stderr, "replay: SEED=%llu %s \"%s\"\n",
-          (unsigned long long)now.seed, now.program, now.test);
+  fprintf(stderr, "replay: SEED=%llu %s \"%s\"\n", (unsigned long long)now.seed,
+          now.program, now.test);
 }
 
 void test_note(const char *format, ...) {
@@ -111,8 +111,7 @@ void test_check_bytes(const void *expected, size_t expected_size,
     test_failed(file, line, "%s: other bytes than expected", text);
 }
 
-int test_check_call(long result, const char *text, const char *file,
-                    int line) {
+int test_check_call(long result, const char *text, const char *file, int line) {
   if (result < 0) test_failed(file, line, "%s: %s", text, strerror(errno));
   return (int)result;
 }
@@ -163,10 +162,11 @@ int test_main(int argc, char **argv, const struct test *tests, size_t count) {
   struct CMUnitTest *units = calloc(count, sizeof *units);
   if (!units) return 1;
   for (size_t i = 0; i < count; i++)
-    units[i] = (struct CMUnitTest){.name = tests[i].name,
-                                   .test_func = test_run,
-                                   .teardown_func = test_tear_down,
-                                   .initial_state = (void *)(uintptr_t)&tests[i]};
+    units[i] =
+        (struct CMUnitTest){.name = tests[i].name,
+                            .test_func = test_run,
+                            .teardown_func = test_tear_down,
+                            .initial_state = (void *)(uintptr_t)&tests[i]};
   int failed = _cmocka_run_group_tests(argv[0], units, count, NULL, NULL);
   free(units);
   return failed ? 1 : 0;

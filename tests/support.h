@@ -17,19 +17,17 @@
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
+#include <cmocka.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "duralog.h"
@@ -54,9 +52,9 @@ enum { SANITIZED = 0, NO_THREADS_AFTER_FORK = 0 };
 /* ---- tests ---- */
 
 struct test_place {
-  char root[160];  /* the test's directory */
-  char path[192];  /* <root>/log: does not exist yet */
-  bool copying;    /* the variant with copying reads, or another one */
+  char root[160]; /* the test's directory */
+  char path[192]; /* <root>/log: does not exist yet */
+  bool copying;   /* the variant with copying reads, or another one */
 };
 
 struct test {
@@ -65,9 +63,11 @@ struct test {
   bool copying;
 };
 
-#define TEST(body) {#body, body, false}
+#define TEST(body) \
+  { #body, body, false }
 /* The same twice: mapped and copying reads. */
-#define TEST_BOTH(body) {#body "/mapped", body, false}, {#body "/copying", body, true}
+#define TEST_BOTH(body) \
+  {#body "/mapped", body, false}, { #body "/copying", body, true }
 
 /* Run the tests; argv[1] is a pattern of names. The exit status. */
 #define TEST_MAIN(tests) test_main(argc, argv, tests, COUNT_OF(tests))
@@ -94,17 +94,18 @@ void test_check_bytes(const void *expected, size_t expected_size,
 #define CHECK(condition) \
   ((condition) ? (void)0 \
                : test_failed(__FILE__, __LINE__, "not so: %s", #condition))
-#define CHECK_EQUAL(left, right)                                           \
+#define CHECK_EQUAL(left, right)                                             \
   test_check_equal((uint64_t)(left), (uint64_t)(right), #left " == " #right, \
                    __FILE__, __LINE__)
 #define CHECK_IS(expected, call) \
   test_check_error(expected, call, #call, __FILE__, __LINE__)
 #define CHECK_OK(call) CHECK_IS(DURALOG_OK, call)
-#define CHECK_BYTES(expected, expected_size, is, is_size)                  \
+#define CHECK_BYTES(expected, expected_size, is, is_size)               \
   test_check_bytes(expected, expected_size, is, is_size, #is, __FILE__, \
                    __LINE__)
 /* For system calls: not below 0. */
-#define CHECK_CALL(call) test_check_call((long)(call), #call, __FILE__, __LINE__)
+#define CHECK_CALL(call) \
+  test_check_call((long)(call), #call, __FILE__, __LINE__)
 int test_check_call(long result, const char *text, const char *file, int line);
 
 /* ---- randomness ---- */
@@ -149,9 +150,9 @@ uint64_t file_find(const char *path, uint64_t from, const void *bytes, size_t);
 /* A checksum over names, kinds, modes, sizes and contents of all below the
  * path; with times, over their modification times as well. 0: nothing there. */
 uint64_t tree_digest(const char *path, bool with_times);
-#define CHECK_UNCHANGED(digest, path)                                      \
-  test_check_equal(digest, tree_digest(path, true), "nothing changed in " #path, \
-                   __FILE__, __LINE__)
+#define CHECK_UNCHANGED(digest, path)               \
+  test_check_equal(digest, tree_digest(path, true), \
+                   "nothing changed in " #path, __FILE__, __LINE__)
 
 /* Give a block of identity or meta at the position its right checksum again
  * (lib/format.c), so that a test can write what no release has written. */

@@ -84,9 +84,7 @@ void channel_close(struct channel *c) {
   close(c->out);
 }
 
-void channel_tell(struct channel *c) {
-  CHECK_EQUAL(write(c->in, "x", 1), 1);
-}
+void channel_tell(struct channel *c) { CHECK_EQUAL(write(c->in, "x", 1), 1); }
 
 void channel_hear(struct channel *c) {
   char byte;

@@ -101,9 +101,10 @@ static void check_survey(const struct survey *s, bool damaged,
                          const struct damage_base *b,
                          const struct damage_reach *reach) {
   if (s->end < COUNT && !damaged && !is_excused(b, reach, s->end))
-    test_failed(__FILE__, __LINE__,
-                "acknowledged records from %llu on are gone, and nothing says so",
-                (unsigned long long)s->end);
+    test_failed(
+        __FILE__, __LINE__,
+        "acknowledged records from %llu on are gone, and nothing says so",
+        (unsigned long long)s->end);
   for (uint64_t i = 0; i < COUNT; i++)
     if (!s->is_there[i] && must_be_there(reach, frame_of(&b->frames, i)))
       test_failed(__FILE__, __LINE__, "record %llu is gone, but was not harmed",

@@ -86,7 +86,9 @@ static void each_name(const char *path,
                       void (*each)(const char *name, void *context),
                       void *context) {
   DIR *stream = opendir(path);
-  if (!stream) test_failed(__FILE__, __LINE__, "cannot list %s: %s", path, strerror(errno));
+  if (!stream)
+    test_failed(__FILE__, __LINE__, "cannot list %s: %s", path,
+                strerror(errno));
   for (struct dirent *entry; (entry = readdir(stream));)
     if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
       each(entry->d_name, context);
@@ -134,7 +136,9 @@ uint64_t directory_count(const char *path, const char *name_end) {
 
 static int file_at(const char *path, int flags) {
   int fd = open(path, flags | O_CLOEXEC, 0600);
-  if (fd < 0) test_failed(__FILE__, __LINE__, "cannot open %s: %s", path, strerror(errno));
+  if (fd < 0)
+    test_failed(__FILE__, __LINE__, "cannot open %s: %s", path,
+                strerror(errno));
   return fd;
 }
 
@@ -146,7 +150,8 @@ bool file_exists(const char *path) {
 uint64_t file_bytes(const char *path) {
   struct stat s;
   if (stat(path, &s) < 0)
-    test_failed(__FILE__, __LINE__, "cannot look at %s: %s", path, strerror(errno));
+    test_failed(__FILE__, __LINE__, "cannot look at %s: %s", path,
+                strerror(errno));
   return (uint64_t)s.st_size;
 }
 
@@ -230,8 +235,8 @@ static struct digest digest; /* nftw has no context */
 static int digest_one(const char *path, const struct stat *s, int kind,
                       struct FTW *where) {
   (void)kind, (void)where;
-  uint64_t fields[6] = {XXH3_64bits(path, strlen(path)), s->st_mode, s->st_uid,
-                        0, 0, 0};
+  uint64_t fields[6] = {
+      XXH3_64bits(path, strlen(path)), s->st_mode, s->st_uid, 0, 0, 0};
   if (!S_ISDIR(s->st_mode)) fields[3] = (uint64_t)s->st_size;
   if (digest.with_times)
     fields[4] = (uint64_t)s->st_mtim.tv_sec * 1000000000u +
@@ -262,8 +267,7 @@ void block_sign(const char *path, uint64_t position, size_t field_bytes) {
   uint64_t magic;
   file_read_at(path, position, block, sizeof block);
   memcpy(&magic, block, sizeof magic);
-  uint64_t check =
-      XXH3_64bits_withSeed(block + FIELDS_AT, field_bytes, magic);
+  uint64_t check = XXH3_64bits_withSeed(block + FIELDS_AT, field_bytes, magic);
   file_write_at(path, position + sizeof magic, &check, sizeof check);
 }
 

@@ -42,8 +42,8 @@ void open_fails(duralog_error expected, const char *path,
   duralog_error error = duralog_open(path, options, &log, NULL, &d);
   if (error != expected)
     test_failed(__FILE__, __LINE__, "%s: %s instead of %s: %s, %s", path,
-                duralog_error_name(error), duralog_error_name(expected),
-                d.text, d.path);
+                duralog_error_name(error), duralog_error_name(expected), d.text,
+                d.path);
   CHECK(log == NULL);
   CHECK_EQUAL(d.error, expected);
   CHECK(d.text[0] != 0);

@@ -107,8 +107,8 @@ static void keys_come_back_as_given(struct test_place *at) {
       {.data = NULL, .size = 0, .key = "k\0y", .key_size = 3},
       {.data = NULL, .size = 0}};
   for (size_t i = 0; i < COUNT_OF(entries); i++)
-    CHECK_OK(duralog_append_batch(log, &entries[i], 1, DURALOG_LEVEL_DEFAULT,
-                                  NULL));
+    CHECK_OK(
+        duralog_append_batch(log, &entries[i], 1, DURALOG_LEVEL_DEFAULT, NULL));
   CHECK_OK(duralog_append_batch(log, entries, COUNT_OF(entries),
                                 DURALOG_LEVEL_DEFAULT, NULL));
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
@@ -138,11 +138,11 @@ static void key_and_data_share_the_limit(struct test_place *at) {
     CHECK_OK(duralog_append_batch(log, &e, 1, DURALOG_LEVEL_DEFAULT, &first));
     uint64_t end = watermarks_of(log).end;
     e.key_size++;
-    CHECK_IS(DURALOG_E_TOO_BIG, duralog_append_batch(
-                                    log, &e, 1, DURALOG_LEVEL_DEFAULT, &first));
+    CHECK_IS(DURALOG_E_TOO_BIG,
+             duralog_append_batch(log, &e, 1, DURALOG_LEVEL_DEFAULT, &first));
     e.key_size = SIZE_MAX;
-    CHECK_IS(DURALOG_E_TOO_BIG, duralog_append_batch(
-                                    log, &e, 1, DURALOG_LEVEL_DEFAULT, &first));
+    CHECK_IS(DURALOG_E_TOO_BIG,
+             duralog_append_batch(log, &e, 1, DURALOG_LEVEL_DEFAULT, &first));
     CHECK_EQUAL(first, end - 1);
     CHECK_EQUAL(watermarks_of(log).end, end);
   }
@@ -183,8 +183,8 @@ static void given_timestamps_are_kept(struct test_place *at) {
                                  .key_size = i % 2,
                                  .timestamp_ms = times[i],
                                  .has_timestamp = true};
-    CHECK_OK(duralog_append_batch(log, &entries[i], 1, DURALOG_LEVEL_WRITTEN,
-                                  NULL));
+    CHECK_OK(
+        duralog_append_batch(log, &entries[i], 1, DURALOG_LEVEL_WRITTEN, NULL));
   }
   CHECK_OK(duralog_append_batch(log, entries, COUNT_OF(times),
                                 DURALOG_LEVEL_WRITTEN, NULL));
@@ -312,13 +312,13 @@ static void one_record_too_big_spoils_the_whole_batch(struct test_place *at) {
                                 {.data = filler, .size = 10},
                                 {.data = filler, .size = 10}};
     entries[bad].size = (16 << 10) + 1;
-    CHECK_IS(DURALOG_E_TOO_BIG, duralog_append_batch(log, entries, 3,
-                                                     DURALOG_LEVEL_DEFAULT,
-                                                     &first));
+    CHECK_IS(
+        DURALOG_E_TOO_BIG,
+        duralog_append_batch(log, entries, 3, DURALOG_LEVEL_DEFAULT, &first));
     entries[bad] = (duralog_entry){.data = NULL, .size = 1};
-    CHECK_IS(DURALOG_E_ARGUMENT, duralog_append_batch(log, entries, 3,
-                                                      DURALOG_LEVEL_DEFAULT,
-                                                      &first));
+    CHECK_IS(
+        DURALOG_E_ARGUMENT,
+        duralog_append_batch(log, entries, 3, DURALOG_LEVEL_DEFAULT, &first));
     CHECK_EQUAL(first, 77);
   }
   check_numbers(log, 5);

@@ -91,22 +91,21 @@ static const struct {
   damage *body;
   bool anywhere;     /* also for meta and lock */
   uint64_t from, to; /* where not the whole file is damaged */
-} kinds[] = {
-    {"missing", missing, true, 0, 0},
-    {"emptied", emptied, true, 0, 0},
-    {"cut to half", cut_to_half, true, 0, 0},
-    {"cut to its header", cut_to_its_header, false, 0, 0},
-    {"cut by a byte", cut_by_a_byte, true, 0, 0},
-    {"longer", longer, true, 0, 0},
-    {"zeroed", zeroed, true, 0, 0},
-    {"header zeroed", header_zeroed, false, 0, 4096},
-    {"half zeroed", half_zeroed, true, 8 << 10, 16 << 10},
-    {"garbage", garbage, true, 0, 0},
-    {"replaced by another", replaced_by_another, true, 0, 0},
-    {"swapped with the next", swapped_with_the_next, false, 0, 0},
-    {"its marks swapped", its_marks_swapped, false, 1024, 2048},
-    {"its sectors swapped", its_sectors_swapped, false, 4608, 6144},
-    {"a sector lost", a_sector_lost, false, 5120, 5632}};
+} kinds[] = {{"missing", missing, true, 0, 0},
+             {"emptied", emptied, true, 0, 0},
+             {"cut to half", cut_to_half, true, 0, 0},
+             {"cut to its header", cut_to_its_header, false, 0, 0},
+             {"cut by a byte", cut_by_a_byte, true, 0, 0},
+             {"longer", longer, true, 0, 0},
+             {"zeroed", zeroed, true, 0, 0},
+             {"header zeroed", header_zeroed, false, 0, 4096},
+             {"half zeroed", half_zeroed, true, 8 << 10, 16 << 10},
+             {"garbage", garbage, true, 0, 0},
+             {"replaced by another", replaced_by_another, true, 0, 0},
+             {"swapped with the next", swapped_with_the_next, false, 0, 0},
+             {"its marks swapped", its_marks_swapped, false, 1024, 2048},
+             {"its sectors swapped", its_sectors_swapped, false, 4608, 6144},
+             {"a sector lost", a_sector_lost, false, 5120, 5632}};
 
 /* Under sanitizers a fifth of the cases, another one with each seed. */
 static bool is_left_out(uint64_t a, uint64_t b) {
@@ -209,15 +208,15 @@ static void run(struct test_place *at, bool closed, bool strict,
   damage_base_free(&b);
 }
 
-#define ON_ALL_BASES(what)                                            \
-  static void what##_of_a_closed_log(struct test_place *at) {         \
-    run(at, true, false, what);                                       \
-  }                                                                   \
-  static void what##_of_a_killed_log(struct test_place *at) {         \
-    run(at, false, false, what);                                      \
-  }                                                                   \
-  static void what##_of_a_killed_strict_log(struct test_place *at) {  \
-    run(at, false, true, what);                                       \
+#define ON_ALL_BASES(what)                                           \
+  static void what##_of_a_closed_log(struct test_place *at) {        \
+    run(at, true, false, what);                                      \
+  }                                                                  \
+  static void what##_of_a_killed_log(struct test_place *at) {        \
+    run(at, false, false, what);                                     \
+  }                                                                  \
+  static void what##_of_a_killed_strict_log(struct test_place *at) { \
+    run(at, false, true, what);                                      \
   }
 
 ON_ALL_BASES(damage_segments)

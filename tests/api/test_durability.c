@@ -87,7 +87,8 @@ static void no_append_returns_beyond_its_modes_bound(struct test_place *at) {
 }
 
 static void modes_do_not_sync_more_often_than_asked(struct test_place *at) {
-  duralog_options o = host_driven((duralog_durability){.sync_every_records = 8});
+  duralog_options o =
+      host_driven((duralog_durability){.sync_every_records = 8});
   duralog *log = open_with(at->path, &o);
   uint64_t moves = 0, last = 0;
   for (uint64_t i = 0; i < 160; i++) {
@@ -112,7 +113,8 @@ static void pagecache_syncs_nothing_by_itself(struct test_place *at) {
 }
 
 static void weaker_appends_count_towards_the_bound(struct test_place *at) {
-  duralog_options o = host_driven((duralog_durability){.sync_every_records = 4});
+  duralog_options o =
+      host_driven((duralog_durability){.sync_every_records = 4});
   duralog *log = open_with(at->path, &o);
   for (int i = 0; i < 10; i++) append_written(log, "weak");
   CHECK_EQUAL(watermarks_of(log).end, 10);
@@ -300,8 +302,7 @@ static void a_durable_wait_asks_for_a_sync_in_every_mode(
     }
 }
 
-static void where_every_append_waits_default_is_durable(
-    struct test_place *at) {
+static void where_every_append_waits_default_is_durable(struct test_place *at) {
   duralog_options o = host_driven(every_record);
   duralog *log = open_with(at->path, &o);
   append_written(log, "weak");
@@ -318,7 +319,8 @@ static void a_time_limit_is_kept(struct test_place *at) {
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
   for (int64_t ms = 0; ms <= 40; ms += 20) {
     uint64_t before = clock_now_ms();
-    CHECK_IS(DURALOG_E_TIMEOUT, duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, ms));
+    CHECK_IS(DURALOG_E_TIMEOUT,
+             duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, ms));
     CHECK_IS(DURALOG_E_TIMEOUT, duralog_reader_wait(reader, ms));
     CHECK(clock_now_ms() - before >= (uint64_t)(2 * ms > 2 ? 2 * ms - 2 : 0));
   }

@@ -64,7 +64,8 @@ static void use_log(duralog *log) {
            duralog_append_batch(log, &e, 1, DURALOG_LEVEL_WRITTEN, &offset));
   CHECK_IS(DURALOG_E_FORKED, duralog_sync(log));
   CHECK_IS(DURALOG_E_FORKED, duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, -1));
-  CHECK_IS(DURALOG_E_FORKED, duralog_wait(log, 1 << 20, DURALOG_LEVEL_DURABLE, -1));
+  CHECK_IS(DURALOG_E_FORKED,
+           duralog_wait(log, 1 << 20, DURALOG_LEVEL_DURABLE, -1));
   CHECK_IS(DURALOG_E_FORKED, duralog_tick(log));
   CHECK_IS(DURALOG_E_FORKED, duralog_next_deadline(log, &in_ms));
   CHECK_IS(DURALOG_E_FORKED, duralog_get_watermarks(log, &w));
@@ -277,9 +278,8 @@ static void child_of_busy_parent(void *context) {
 }
 
 static void forks_amid_appends_harm_nobody(struct test_place *at) {
-  const duralog_durability modes[] = {{.pagecache = true},
-                                      {.sync_every_records = 1},
-                                      {.sync_interval_ms = 10}};
+  const duralog_durability modes[] = {
+      {.pagecache = true}, {.sync_every_records = 1}, {.sync_interval_ms = 10}};
   if (SANITIZED) /* its allocator's locks are not fork's business */
     test_skip("a sanitizer's child of a busy parent may hang in malloc");
   for (size_t m = 0; m < COUNT_OF(modes); m++) {

@@ -110,8 +110,7 @@ static void try_in_all_modes(struct test_place *at, const char *kind,
   }
 }
 
-static void a_full_ext4_is_an_error_until_there_is_room(
-    struct test_place *at) {
+static void a_full_ext4_is_an_error_until_there_is_room(struct test_place *at) {
   try_in_all_modes(at, "ext4", full_and_free_again);
 }
 
@@ -141,8 +140,7 @@ static void reopen_full(void *context) {
   close_log(log);
 }
 
-static void a_full_log_closes_and_reopens_without_space(
-    struct test_place *at) {
+static void a_full_log_closes_and_reopens_without_space(struct test_place *at) {
   try_in_all_modes(at, "ext4", reopen_full);
 }
 
@@ -189,12 +187,12 @@ static void batches_when_full(void *context) {
   CHECK_IS(DURALOG_E_FULL, error);
   uint64_t end = watermarks_of(log).end;
   CHECK_EQUAL(end % COUNT_OF(entries), 0); /* whole batches (I4) */
-  CHECK_IS(DURALOG_E_FULL,
-           duralog_append_batch(log, entries, COUNT_OF(entries),
-                                DURALOG_LEVEL_DEFAULT, &first));
+  CHECK_IS(DURALOG_E_FULL, duralog_append_batch(log, entries, COUNT_OF(entries),
+                                                DURALOG_LEVEL_DEFAULT, &first));
   CHECK_EQUAL(first, 77);
   CHECK_EQUAL(watermarks_of(log).end, end);
-  CHECK_OK(duralog_append_batch(log, entries, 1, DURALOG_LEVEL_DEFAULT, &first));
+  CHECK_OK(
+      duralog_append_batch(log, entries, 1, DURALOG_LEVEL_DEFAULT, &first));
   CHECK_EQUAL(first, end);
   close_log(log);
 }

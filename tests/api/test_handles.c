@@ -23,8 +23,9 @@ static void every_call_on_no_log_is_closed(struct test_place *at) {
   CHECK_IS(DURALOG_E_CLOSED, duralog_close(NULL));
   CHECK_IS(DURALOG_E_CLOSED, duralog_diagnose(NULL, &d));
   CHECK_IS(DURALOG_E_CLOSED, duralog_append(NULL, "x", 1, &offset));
-  CHECK_IS(DURALOG_E_CLOSED,
-           duralog_append_batch(NULL, &entry, 1, DURALOG_LEVEL_DEFAULT, &offset));
+  CHECK_IS(
+      DURALOG_E_CLOSED,
+      duralog_append_batch(NULL, &entry, 1, DURALOG_LEVEL_DEFAULT, &offset));
   CHECK_IS(DURALOG_E_CLOSED, duralog_sync(NULL));
   CHECK_IS(DURALOG_E_CLOSED, duralog_wait(NULL, 0, DURALOG_LEVEL_DEFAULT, -1));
   CHECK_IS(DURALOG_E_CLOSED, duralog_get_watermarks(NULL, &w));
@@ -88,9 +89,8 @@ static void unknown_structures_are_refused(struct test_place *at) {
 static void a_log_without_failures_diagnoses_nothing(struct test_place *at) {
   duralog_options o = small_options();
   duralog *log = open_with(at->path, &o);
-  duralog_diagnostic d = {.struct_size = sizeof d,
-                          .error = DURALOG_E_IO,
-                          .text = "left over"};
+  duralog_diagnostic d = {
+      .struct_size = sizeof d, .error = DURALOG_E_IO, .text = "left over"};
   append_numbers(log, 0, 3);
   CHECK_OK(duralog_diagnose(log, &d));
   CHECK_EQUAL(d.error, DURALOG_OK);

@@ -46,7 +46,8 @@ struct content {
 
 static uint64_t batch_size(uint64_t seed, uint64_t thread, uint64_t count) {
   uint64_t state = seed ^ thread << 32 ^ count;
-  return random_below(&state, 10) < 6 ? 1 : 2 + random_below(&state, BATCH_MAX - 1);
+  return random_below(&state, 10) < 6 ? 1
+                                      : 2 + random_below(&state, BATCH_MAX - 1);
 }
 
 /* A batch fits into the smallest segment. */
@@ -60,7 +61,8 @@ static size_t data_size(uint64_t *state, bool in_batch) {
 
 static void content_make(struct content *c, const struct stamp *stamp) {
   uint64_t state = bytes_hash(stamp, sizeof *stamp, 0);
-  c->entry = (duralog_entry){.data = c->data, .size = data_size(&state, stamp->size > 1)};
+  c->entry = (duralog_entry){.data = c->data,
+                             .size = data_size(&state, stamp->size > 1)};
   if (random_below(&state, 5) == 0) {
     c->entry.key = c->key;
     c->entry.key_size = (size_t)random_below(&state, KEY_MAX + 1);
@@ -328,8 +330,8 @@ static void campaign(const struct test_place *at, const duralog_options *o,
   free(h.hashes);
 }
 
-static void kill_again_and_again(const struct test_place *at,
-                                 duralog_options o, uint64_t most) {
+static void kill_again_and_again(const struct test_place *at, duralog_options o,
+                                 uint64_t most) {
   const char *times = getenv("KILLS");
   uint64_t campaigns = CAMPAIGNS * (times ? strtoull(times, NULL, 10) : 1);
   uint64_t kills = 0, random = bytes_hash(&o.durability, sizeof o.durability,

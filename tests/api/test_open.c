@@ -14,9 +14,9 @@
 
 static void every_error_has_a_name_and_a_sentence(struct test_place *at) {
   (void)at;
-#define ONE_ERROR(name, value, text)                                         \
-  CHECK(strcmp(duralog_error_name((duralog_error)(value)), "DURALOG_" #name) \
-        == 0);                                                               \
+#define ONE_ERROR(name, value, text)                       \
+  CHECK(strcmp(duralog_error_name((duralog_error)(value)), \
+               "DURALOG_" #name) == 0);                    \
   CHECK(strcmp(duralog_error_text((duralog_error)(value)), text) == 0);
   DURALOG_ERRORS(ONE_ERROR)
 #undef ONE_ERROR
@@ -341,8 +341,9 @@ static void overlay_body(void *context) {
   const char *const names[] = {"lower", "upper", "work", "merged"};
   for (size_t i = 0; i < COUNT_OF(names); i++)
     directory_make(path_in(at, names[i]));
-  snprintf(how, sizeof how, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work",
-           at->root, at->root, at->root);
+  snprintf(how, sizeof how,
+           "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", at->root,
+           at->root, at->root);
   if (mount("none", path_in(at, "merged"), "overlay", 0, how) < 0)
     test_skip("overlay cannot be mounted here");
   duralog *log = open_reporting(path_in(at, "merged/log"), &o, &r);

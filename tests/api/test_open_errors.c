@@ -241,8 +241,7 @@ static void own_read_only_files_body(void *context) {
   CHECK_UNCHANGED(before, at->root);
 }
 
-static void read_only_files_can_be_read_and_not_written(
-    struct test_place *at) {
+static void read_only_files_can_be_read_and_not_written(struct test_place *at) {
   CHECK_CALL(chmod(at->root, 0777));
   child_run(own_read_only_files_body, at);
 }

@@ -17,7 +17,7 @@
 
 static void a_second_writer_in_the_process_is_busy(struct test_place *at) {
   duralog_options o = small_pagecache(); /* I12 */
-  o.host_driven = true; /* nothing is done but by us */
+  o.host_driven = true;                  /* nothing is done but by us */
   duralog *log = open_with(at->path, &o);
   append_numbers(log, 0, 10);
   uint64_t before = tree_digest(at->root, true);
@@ -257,8 +257,9 @@ static void what_is_opened_for_reading_cannot_write(struct test_place *at) {
   uint64_t offset = 77;
   duralog_entry entry = {.data = "x", .size = 1};
   CHECK_IS(DURALOG_E_READ_ONLY, duralog_append(log, "x", 1, &offset));
-  CHECK_IS(DURALOG_E_READ_ONLY,
-           duralog_append_batch(log, &entry, 1, DURALOG_LEVEL_WRITTEN, &offset));
+  CHECK_IS(
+      DURALOG_E_READ_ONLY,
+      duralog_append_batch(log, &entry, 1, DURALOG_LEVEL_WRITTEN, &offset));
   CHECK_EQUAL(offset, 77);
   CHECK_IS(DURALOG_E_READ_ONLY, duralog_sync(log));
   CHECK_IS(DURALOG_E_READ_ONLY, duralog_tick(log));

@@ -136,7 +136,8 @@ static void many_keeps_its_limits(struct test_place *at) {
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
   duralog_record records[200];
   size_t count = 77;
-  CHECK_IS(DURALOG_E_ARGUMENT, duralog_read_many(reader, records, 0, 0, &count));
+  CHECK_IS(DURALOG_E_ARGUMENT,
+           duralog_read_many(reader, records, 0, 0, &count));
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_read_many(reader, NULL, 1, 0, &count));
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_read_many(reader, records, 1, 0, NULL));
   CHECK_EQUAL(count, 77);
@@ -221,7 +222,8 @@ static void arguments_are_checked(struct test_place *at) {
   duralog_reader *reader = NULL;
   duralog_damage damage;
   duralog_held *held = NULL;
-  CHECK_IS(DURALOG_E_ARGUMENT, duralog_reader_open(log, (duralog_level)3, &reader));
+  CHECK_IS(DURALOG_E_ARGUMENT,
+           duralog_reader_open(log, (duralog_level)3, &reader));
   CHECK_IS(DURALOG_E_ARGUMENT,
            duralog_reader_open(log, (duralog_level)-1, &reader));
   CHECK_IS(DURALOG_E_ARGUMENT,
@@ -255,7 +257,8 @@ static void keyed_batches_of_large_records_come_back(struct test_place *at) {
         {.data = data, .size = SIZE, .key = &b, .key_size = 8},
         {.data = data, .size = b, .timestamp_ms = -1, .has_timestamp = true},
         {.key = "", .timestamp_ms = INT64_MIN, .has_timestamp = true}};
-    CHECK_OK(duralog_append_batch(log, entries, 3, DURALOG_LEVEL_DEFAULT, NULL));
+    CHECK_OK(
+        duralog_append_batch(log, entries, 3, DURALOG_LEVEL_DEFAULT, NULL));
   }
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
   for (uint64_t b = BATCHES; b-- > 0;) {

@@ -111,8 +111,10 @@ static void many_gives_what_is_before_the_damage(struct test_place *at) {
   CHECK_EQUAL(count, 10);
   for (size_t i = 0; i < count; i++) CHECK(record_is(&records[i], k - 10 + i));
   count = 77;
-  CHECK_IS(DURALOG_E_CORRUPT, duralog_read_many(reader, records, 50, 0, &count));
-  CHECK_IS(DURALOG_E_CORRUPT, duralog_read_many(reader, records, 50, 0, &count));
+  CHECK_IS(DURALOG_E_CORRUPT,
+           duralog_read_many(reader, records, 50, 0, &count));
+  CHECK_IS(DURALOG_E_CORRUPT,
+           duralog_read_many(reader, records, 50, 0, &count));
   CHECK_EQUAL(count, 77);
   CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, k + 1));
   CHECK_OK(duralog_read_many(reader, records, 50, 0, &count));
@@ -213,8 +215,7 @@ static void damage_under_an_open_log_is_met(struct test_place *at) {
     uint64_t next = first_of(&f, hurt->segment + 1);
     bool header = position < hurt->position + 24;
     for (uint64_t j = 0; j < COUNT; j++)
-      CHECK_EQUAL(during.is_there[j],
-                  header ? j < k || j >= next : j != k);
+      CHECK_EQUAL(during.is_there[j], header ? j < k || j >= next : j != k);
     file_flip(segment_path(at->path, hurt->segment), position);
   }
   survey_make(log, &during, COUNT);

@@ -264,9 +264,8 @@ static void *wait_ahead(void *context) {
 }
 
 static void all_who_wait_are_woken(struct test_place *at) {
-  const duralog_durability modes[] = {{.pagecache = true},
-                                      {.sync_every_records = 1},
-                                      {.sync_interval_ms = 10}};
+  const duralog_durability modes[] = {
+      {.pagecache = true}, {.sync_every_records = 1}, {.sync_interval_ms = 10}};
   for (size_t m = 0; m < COUNT_OF(modes); m++) { /* I31 */
     duralog_options o = small_options();
     o.durability = modes[m];

@@ -155,7 +155,8 @@ static bool run(const char *point, int os_error, uint64_t k, int variant) {
   return reached;
 }
 
-static bool run_named(const char *point, int os_error, uint64_t k, int variant) {
+static bool run_named(const char *point, int os_error, uint64_t k,
+                      int variant) {
   char line[160];
   snprintf(line, sizeof line,
            "replay: build/tests/test_fault replay %s %d %llu %d", point,

@@ -17,7 +17,12 @@
 #include "io_sim.h"
 #include "support.h"
 
-enum { RECORDS_MAX = 2000, PAYLOAD_BYTES_MAX = 3000, LIVES = 5, BATCH_MAX = 16 };
+enum {
+  RECORDS_MAX = 2000,
+  PAYLOAD_BYTES_MAX = 3000,
+  LIVES = 5,
+  BATCH_MAX = 16
+};
 
 #define DIRECTORY "/log"
 

@@ -235,7 +235,8 @@ static void padded_syncs_share_no_block(void **state) {
   size_t index = 1; /* of the segment that comes next */
   duralog_segment next = {.struct_size = sizeof next, .first = 0};
   for (uint64_t i = 1; i < 20; i++) {
-    if (duralog_get_segment(log, index, &next) == DURALOG_OK && next.first == i) {
+    if (duralog_get_segment(log, index, &next) == DURALOG_OK &&
+        next.first == i) {
       index++;
       continue;
     }
