@@ -17,6 +17,7 @@
 #include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -608,6 +609,9 @@ struct posix_thread {
 
 static void *thread_main(void *argument) {
   struct posix_thread *t = argument;
+  /* Never to push aside the thread that woke it: work behind the appends. */
+  const struct sched_param none = {.sched_priority = 0};
+  (void)sched_setscheduler(0, SCHED_BATCH, &none);
   t->body(t->context);
   return NULL;
 }

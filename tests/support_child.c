@@ -114,7 +114,7 @@ uint64_t clock_now_ms(void) {
 
 void mounts_own(void) {
   if (unshare(CLONE_NEWNS) < 0 ||
-      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+      mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
     test_skip("mounts of one's own are not permitted here");
 }
 
@@ -144,8 +144,8 @@ void mount_disk(const struct test_place *at, const char *kind, uint64_t bytes,
 }
 
 void mount_read_only(const char *at) {
-  if (mount(at, at, NULL, MS_BIND, NULL) < 0 ||
-      mount(NULL, at, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+  if (mount(at, at, "none", MS_BIND, NULL) < 0 ||
+      mount("none", at, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
     test_skip("read-only bind mounts are not permitted here");
 }
 
