@@ -39,8 +39,6 @@ static duralog_error view_open(struct opening *o, struct recovery_view *view,
   view->bytes = map;
   view->size = size;
   view->data_end = map ? data_end(io, *file, size) : 0;
-  /* All of it will be looked at: one call instead of a fault each 64 KiB. */
-  if (map) (void)io->populate(io, map, view->data_end, false);
   return DURALOG_OK;
 }
 
