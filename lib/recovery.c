@@ -72,7 +72,10 @@ static void note_roll(struct recovering *r, const struct walk *w,
 static enum stop walk_frames(struct recovering *r) {
   const struct recovery_view *view = &r->in->views[r->view];
   const uint8_t *uuid = r->in->uuid;
-  struct walk w = r->w;
+  /* `batch` is where an open batch began: taken then, and not copied behind
+   * every whole one, which cost a third of the walk. */
+  struct walk w = r->w, batch = r->w;
+  uint64_t record_epoch = r->record_epoch, batch_record_epoch = record_epoch;
   const uint64_t from = w.position;
   struct frame f;
   bool in_batch = false;
@@ -91,25 +94,30 @@ static enum stop walk_frames(struct recovering *r) {
     }
     if (f.lag != FRAME_LAG_UNKNOWN && w.offset >= f.lag)
       claim(r, w.offset - f.lag);
+    bool more = (f.flags & FRAME_MORE) != 0;
+    if (UNLIKELY(more && !in_batch)) {
+      batch = w;
+      batch_record_epoch = record_epoch;
+    }
     if (LIKELY(frame_type(&f) == FRAME_RECORD)) {
       note_record(r, &w, &f, at + FRAME_HEADER_BYTES);
-      r->record_epoch = w.epoch;
+      record_epoch = w.epoch;
     }
     if (!walk_accept(&w, uuid, &f, at + FRAME_HEADER_BYTES)) break;
-    in_batch = (f.flags & FRAME_MORE) != 0;
-    if (frame_type(&f) == FRAME_ROLL) {
+    in_batch = more;
+    if (UNLIKELY(frame_type(&f) == FRAME_ROLL)) {
       r->check = f.check;
       note_roll(r, &w, f.check);
       stop = STOP_ROLL;
+      break;
     }
-    if (!in_batch) {
-      r->w = w;
-      keep_whole(r, true);
-    }
-    if (stop == STOP_ROLL) break;
   }
   r->plan->bytes_walked += w.position - from;
+  r->w = in_batch ? batch : w;
+  r->record_epoch = in_batch ? batch_record_epoch : record_epoch;
+  keep_whole(r, true);
   r->w = w;
+  r->record_epoch = record_epoch;
   saw_epoch(r, w.epoch);
   return stop;
 }
