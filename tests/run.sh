@@ -21,7 +21,8 @@ skip_reason() { # program
     *san-*/tests/test_kill | *san-*/test_fork)
       echo "forks and kills amid threads: a sanitizer's own locks would hang" ;;
     *san-thread*/test_threads | *san-thread*/test_wake | *san-thread*/test_append | \
-      *san-thread*/test_durability | *san-thread*/test_read | *san-thread*/test_handles) ;;
+      *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
+      *san-thread*/test_handles | *san-thread*/test_open_process) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
     *san-*/test_damage_random | *clang/test_damage_random)
       echo "test_damage covers its paths; slow" ;;

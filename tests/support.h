@@ -211,6 +211,8 @@ uint64_t disk_free(const char *path);
 void drop_privileges(void);
 
 uint64_t clock_now_ms(void); /* monotonic */
+/* Let that much time pass: only where time is what is tested. */
+void clock_pass_ms(uint64_t ms);
 
 /* ---- logs (support_log.c) ---- */
 
@@ -232,6 +234,8 @@ duralog_reader *reader_of(duralog *, duralog_level);
 enum { RECORD_BYTES_MAX = 300 };
 size_t record_make(uint64_t number, uint8_t to[RECORD_BYTES_MAX]);
 bool record_is(const duralog_record *, uint64_t number);
+
+void append_text(duralog *, const char *text, duralog_level);
 
 /* Append the numbers [from, from + count); each gets itself as offset. */
 void append_numbers(duralog *, uint64_t from, uint64_t count);

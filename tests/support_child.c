@@ -110,6 +110,11 @@ uint64_t clock_now_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+void clock_pass_ms(uint64_t ms) {
+  uint64_t until = clock_now_ms() + ms + 1;
+  while (clock_now_ms() < until) sched_yield();
+}
+
 /* ---- mounts ---- */
 
 void mounts_own(void) {

@@ -86,6 +86,11 @@ bool record_is(const duralog_record *r, uint64_t number) {
   return r->size == size && memcmp(r->data, bytes, size) == 0 && !r->key;
 }
 
+void append_text(duralog *log, const char *text, duralog_level level) {
+  duralog_entry e = {.data = text, .size = strlen(text)};
+  CHECK_OK(duralog_append_batch(log, &e, 1, level, NULL));
+}
+
 void append_numbers(duralog *log, uint64_t from, uint64_t count) {
   uint8_t bytes[RECORD_BYTES_MAX];
   for (uint64_t i = from; i < from + count; i++) {

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * When records become durable: modes, levels, waiting, ticking. Most of it
- * host-driven, where nothing happens but by our calls.
+ * When records become durable: modes and levels. Host-driven, where nothing
+ * happens but by our calls.
  */
-#include <sched.h>
-
 #include "support.h"
 
 static duralog_options host_driven(duralog_durability mode) {
@@ -26,29 +24,6 @@ static const duralog_durability modes[] = {
     {.sync_interval_ms = 10},
     {.sync_every_records = 5, .sync_every_bytes = 900, .sync_interval_ms = 30},
     {.pagecache = true}};
-
-static void append_written(duralog *log, const char *text) {
-  duralog_entry e = {.data = text, .size = strlen(text)};
-  CHECK_OK(duralog_append_batch(log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
-}
-
-static void append_durable(duralog *log, const char *text) {
-  duralog_entry e = {.data = text, .size = strlen(text)};
-  CHECK_OK(duralog_append_batch(log, &e, 1, DURALOG_LEVEL_DURABLE, NULL));
-}
-
-static int64_t deadline_of(const duralog *log) {
-  int64_t in_ms = -77;
-  CHECK_OK(duralog_next_deadline(log, &in_ms));
-  CHECK(in_ms >= -1);
-  return in_ms;
-}
-
-/* Let that much time pass. Time is what is tested where this is used. */
-static void pass_ms(uint64_t ms) {
-  uint64_t until = clock_now_ms() + ms + 1;
-  while (clock_now_ms() < until) sched_yield();
-}
 
 /* ---- bounds ---- */
 
@@ -116,7 +91,7 @@ static void weaker_appends_count_towards_the_bound(struct test_place *at) {
   duralog_options o =
       host_driven((duralog_durability){.sync_every_records = 4});
   duralog *log = open_with(at->path, &o);
-  for (int i = 0; i < 10; i++) append_written(log, "weak");
+  for (int i = 0; i < 10; i++) append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
   CHECK_EQUAL(watermarks_of(log).end, 10);
   CHECK_OK(duralog_append(log, "x", 1, NULL));
   CHECK(watermarks_of(log).durable >= 11 - 3);
@@ -126,10 +101,10 @@ static void weaker_appends_count_towards_the_bound(struct test_place *at) {
 static void an_interval_holds_at_every_append(struct test_place *at) {
   duralog_options o = host_driven((duralog_durability){.sync_interval_ms = 20});
   duralog *log = open_with(at->path, &o); /* nobody ticks */
-  append_written(log, "first");
+  append_text(log, "first", DURALOG_LEVEL_WRITTEN);
   CHECK_EQUAL(watermarks_of(log).durable, 0);
   for (uint64_t i = 1; i < 4; i++) {
-    pass_ms(45); /* an interval and two coarse ticks */
+    clock_pass_ms(45); /* an interval and two coarse ticks */
     CHECK_OK(duralog_append(log, "next", 4, NULL));
     CHECK(watermarks_of(log).durable >= i); /* none is older than 20 ms */
   }
@@ -144,8 +119,8 @@ static void a_durable_append_is_durable_in_every_mode(struct test_place *at) {
     o.strict = m % 2;
     duralog *log = open_with(at->path, &o);
     for (uint64_t i = 0; i < 20; i++) {
-      append_written(log, "weak");
-      append_durable(log, "strong");
+      append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
+      append_text(log, "strong", DURALOG_LEVEL_DURABLE);
       CHECK_EQUAL(watermarks_of(log).durable, 2 * i + 2);
     }
     close_log(log);
@@ -156,7 +131,8 @@ static void a_durable_append_is_durable_in_every_mode(struct test_place *at) {
 static void a_written_append_waits_for_no_sync(struct test_place *at) {
   duralog_options o = host_driven(every_record);
   duralog *log = open_with(at->path, &o);
-  for (uint64_t i = 0; i < 50; i++) append_written(log, "weak");
+  for (uint64_t i = 0; i < 50; i++)
+    append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
   CHECK_EQUAL(watermarks_of(log).end, 50);
   CHECK_EQUAL(watermarks_of(log).durable, 0);
   CHECK_OK(duralog_append(log, "x", 1, NULL));
@@ -185,7 +161,7 @@ static void readers_see_what_is_acknowledged(struct test_place *at) {
     bool each = modes[m].sync_every_bytes == 1 ||
                 modes[m].sync_every_records == 1 || m == 0;
     duralog *log = open_with(at->path, &o);
-    append_written(log, "weak");
+    append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
     duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
     duralog_reader *durable = reader_of(log, DURALOG_LEVEL_DURABLE);
     duralog_reader *visible = reader_of(log, DURALOG_LEVEL_WRITTEN);
@@ -210,7 +186,7 @@ static void the_read_level_can_be_chosen(struct test_place *at) {
   duralog_options o = host_driven(every_record);
   o.read_level = DURALOG_LEVEL_WRITTEN;
   duralog *log = open_with(at->path, &o);
-  append_written(log, "weak");
+  append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
   CHECK_OK(duralog_read_next(reader, &r));
   CHECK_OK(duralog_reader_close(&reader));
@@ -249,6 +225,37 @@ static void strict_mode_can_prove_what_it_promised(struct test_place *at) {
   }
 }
 
+/* No sync writes to a block that holds what an earlier one made durable. */
+static void padded_syncs_begin_on_a_block_of_their_own(struct test_place *at) {
+  enum { APPENDS = 60, BATCH = 3, BLOCK = 4096 };
+  duralog_options o = host_driven(every_record);
+  o.pad_syncs = true;
+  for (int strict = 0; strict < 2; strict++) {
+    duralog_entry entries[BATCH] = {{.data = "a", .size = 1},
+                                    {.data = "bb", .size = 2},
+                                    {.key = "c", .key_size = 1}};
+    o.strict = strict;
+    duralog *log = open_with(at->path, &o);
+    for (int i = 0; i < APPENDS; i++)
+      CHECK_OK(duralog_append_batch(log, entries, BATCH, DURALOG_LEVEL_DEFAULT,
+                                    NULL));
+    struct test_frames f = frames_load(at->path);
+    for (uint64_t i = BATCH; i < APPENDS * BATCH; i += BATCH) {
+      const struct test_frame *before = frame_of(&f, i - 1);
+      const struct test_frame *frame = frame_of(&f, i);
+      uint64_t end = before->position + before->bytes - 1;
+      CHECK(frame->segment != before->segment ||
+            frame->position / BLOCK > end / BLOCK);
+    }
+    frames_free(&f);
+    close_log(log);
+    log = open_with(at->path, &o);
+    CHECK_EQUAL(watermarks_of(log).end, APPENDS * BATCH);
+    close_log(log);
+    directory_remove(at->path);
+  }
+}
+
 static void closing_makes_all_durable_in_every_mode(struct test_place *at) {
   for (size_t m = 0; m < COUNT_OF(modes); m++) {
     duralog_options o = host_driven(modes[m]);
@@ -266,185 +273,6 @@ static void closing_makes_all_durable_in_every_mode(struct test_place *at) {
   }
 }
 
-/* ---- waiting ---- */
-
-static void wait_looks_at_the_level_asked_for(struct test_place *at) {
-  duralog_options o = host_driven(pagecache);
-  duralog *log = open_with(at->path, &o);
-  append_numbers(log, 0, 3);
-  CHECK_OK(duralog_wait(log, 2, DURALOG_LEVEL_WRITTEN, 0));
-  CHECK_OK(duralog_wait(log, 2, DURALOG_LEVEL_DEFAULT, 0));
-  CHECK_EQUAL(watermarks_of(log).durable, 0);
-  CHECK_IS(DURALOG_E_TIMEOUT, duralog_wait(log, 3, DURALOG_LEVEL_WRITTEN, 0));
-  CHECK_IS(DURALOG_E_TIMEOUT, duralog_wait(log, 3, DURALOG_LEVEL_DURABLE, 5));
-  CHECK_IS(DURALOG_E_ARGUMENT, duralog_wait(log, 0, (duralog_level)3, 0));
-  CHECK_IS(DURALOG_E_ARGUMENT, duralog_wait(log, 0, (duralog_level)-1, 0));
-  CHECK_OK(duralog_wait(log, 1, DURALOG_LEVEL_DURABLE, -1));
-  CHECK(watermarks_of(log).durable >= 2);
-  close_log(log);
-}
-
-static void a_durable_wait_asks_for_a_sync_in_every_mode(
-    struct test_place *at) {
-  for (size_t m = 0; m < COUNT_OF(modes); m++)
-    for (int threads = 0; threads < 2; threads++) {
-      duralog_options o = host_driven(modes[m]);
-      o.host_driven = !threads;
-      duralog *log = open_with(at->path, &o);
-      for (uint64_t i = 0; i < 10; i++) {
-        append_written(log, "weak");
-        CHECK_OK(duralog_wait(log, i, DURALOG_LEVEL_DURABLE,
-                              i % 2 ? -1 : 60 * 1000));
-        CHECK(watermarks_of(log).durable > i);
-      }
-      close_log(log);
-      directory_remove(at->path);
-    }
-}
-
-static void where_every_append_waits_default_is_durable(struct test_place *at) {
-  duralog_options o = host_driven(every_record);
-  duralog *log = open_with(at->path, &o);
-  append_written(log, "weak");
-  CHECK_OK(duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, 0));
-  CHECK_EQUAL(watermarks_of(log).durable, 0);
-  CHECK_OK(duralog_wait(log, 0, DURALOG_LEVEL_DEFAULT, -1));
-  CHECK_EQUAL(watermarks_of(log).durable, 1);
-  close_log(log);
-}
-
-static void a_time_limit_is_kept(struct test_place *at) {
-  duralog_options o = small_pagecache();
-  duralog *log = open_with(at->path, &o);
-  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
-  for (int64_t ms = 0; ms <= 40; ms += 20) {
-    uint64_t before = clock_now_ms();
-    CHECK_IS(DURALOG_E_TIMEOUT,
-             duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, ms));
-    CHECK_IS(DURALOG_E_TIMEOUT, duralog_reader_wait(reader, ms));
-    CHECK(clock_now_ms() - before >= (uint64_t)(2 * ms > 2 ? 2 * ms - 2 : 0));
-  }
-  append_numbers(log, 0, 1);
-  CHECK_OK(duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, INT64_MAX));
-  CHECK_OK(duralog_reader_wait(reader, INT64_MAX));
-  CHECK_OK(duralog_reader_close(&reader));
-  close_log(log);
-}
-
-/* ---- ticking ---- */
-
-/* Tick until nothing is due; a tick that is due must help. */
-static void tick_until_idle(duralog *log) {
-  for (int i = 0; deadline_of(log) == 0; i++) {
-    CHECK(i < 20);
-    CHECK_OK(duralog_tick(log));
-  }
-}
-
-static void a_tick_syncs_when_the_interval_is_over(struct test_place *at) {
-  duralog_options o = host_driven((duralog_durability){.sync_interval_ms = 60});
-  duralog *log = open_with(at->path, &o);
-  CHECK_EQUAL(deadline_of(log), -1);
-  for (uint64_t i = 0; i < 5; i++) {
-    append_written(log, "weak");
-    tick_until_idle(log);
-    int64_t in_ms = deadline_of(log);
-    CHECK(in_ms > 0 && in_ms <= 60);
-    CHECK_EQUAL(watermarks_of(log).durable, i);
-    pass_ms((uint64_t)in_ms);
-    CHECK_EQUAL(deadline_of(log), 0);
-    CHECK_OK(duralog_tick(log));
-    CHECK_EQUAL(watermarks_of(log).durable, i + 1);
-    CHECK_EQUAL(deadline_of(log), -1);
-  }
-  close_log(log);
-}
-
-static void without_an_interval_nothing_is_ever_due(struct test_place *at) {
-  duralog_options o = host_driven(pagecache);
-  duralog *log = open_with(at->path, &o);
-  for (uint64_t i = 0; i < 10; i++) {
-    append_numbers(log, i, 1);
-    tick_until_idle(log);
-    CHECK_EQUAL(deadline_of(log), -1);
-    CHECK_EQUAL(watermarks_of(log).durable, 0);
-  }
-  close_log(log);
-}
-
-static void ticks_prepare_and_seal(struct test_place *at) {
-  duralog_options o = host_driven(pagecache);
-  duralog *log = open_with(at->path, &o);
-  duralog_segment s = {.struct_size = sizeof s};
-  append_numbers(log, 0, 1000);
-  tick_until_idle(log);
-  size_t i = 0;
-  while (duralog_get_segment(log, i, &s) == DURALOG_OK) i++;
-  CHECK(i > 2);
-  for (size_t j = 0; j < i; j++) {
-    CHECK_OK(duralog_get_segment(log, j, &s));
-    CHECK_EQUAL(s.sealed, j + 1 < i);
-    if (s.sealed) CHECK(watermarks_of(log).durable >= s.end);
-  }
-  close_log(log);
-}
-
-static void the_library_keeps_an_interval_by_itself(struct test_place *at) {
-  duralog_options o = small_options();
-  o.durability.sync_interval_ms = 10;
-  duralog *log = open_with(at->path, &o);
-  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DURABLE);
-  duralog_record r;
-  for (uint64_t i = 0; i < 50; i++) {
-    append_numbers(log, i, 1);
-    CHECK_OK(duralog_reader_wait(reader, 60 * 1000));
-    CHECK_OK(duralog_read_next(reader, &r));
-    CHECK(r.offset == i && record_is(&r, i));
-  }
-  CHECK_OK(duralog_reader_close(&reader));
-  close_log(log);
-}
-
-static void finished_segments_become_durable_by_themselves(
-    struct test_place *at) {
-  duralog_options o = small_pagecache();
-  duralog *log = open_with(at->path, &o);
-  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DURABLE);
-  duralog_segment s = {.struct_size = sizeof s};
-  duralog_record r;
-  append_numbers(log, 0, 2000);
-  CHECK_OK(duralog_get_segment(log, 1, &s));
-  CHECK(s.end > 0 && s.end < 2000);
-  for (uint64_t i = 0; i < s.end; i++) {
-    CHECK_OK(duralog_reader_wait(reader, 60 * 1000));
-    CHECK_OK(duralog_read_next(reader, &r));
-    CHECK(r.offset == i && record_is(&r, i));
-  }
-  CHECK_OK(duralog_reader_close(&reader));
-  close_log(log);
-}
-
-/* ---- the age of what is not durable ---- */
-
-static void the_age_of_the_oldest_unsynced_record_can_be_read(
-    struct test_place *at) {
-  duralog_options o = host_driven(pagecache);
-  duralog *log = open_with(at->path, &o);
-  CHECK_EQUAL(watermarks_of(log).oldest_unsynced_ms, 0);
-  for (int i = 0; i < 3; i++) {
-    uint64_t before = clock_now_ms();
-    append_written(log, "old");
-    pass_ms(60);
-    append_written(log, "young");
-    uint64_t age = watermarks_of(log).oldest_unsynced_ms;
-    uint64_t passed = clock_now_ms() - before;
-    CHECK(age + 12 >= 60 && age <= passed + 12); /* a coarse tick or two */
-    CHECK_OK(duralog_sync(log));
-    CHECK_EQUAL(watermarks_of(log).oldest_unsynced_ms, 0);
-  }
-  close_log(log);
-}
-
 static const struct test tests[] = {
     TEST(no_append_returns_beyond_its_modes_bound),
     TEST(modes_do_not_sync_more_often_than_asked),
@@ -457,17 +285,8 @@ static const struct test tests[] = {
     TEST(readers_see_what_is_acknowledged),
     TEST(the_read_level_can_be_chosen),
     TEST(strict_mode_can_prove_what_it_promised),
+    TEST(padded_syncs_begin_on_a_block_of_their_own),
     TEST(closing_makes_all_durable_in_every_mode),
-    TEST(wait_looks_at_the_level_asked_for),
-    TEST(a_durable_wait_asks_for_a_sync_in_every_mode),
-    TEST(where_every_append_waits_default_is_durable),
-    TEST(a_time_limit_is_kept),
-    TEST(a_tick_syncs_when_the_interval_is_over),
-    TEST(without_an_interval_nothing_is_ever_due),
-    TEST(ticks_prepare_and_seal),
-    TEST(the_library_keeps_an_interval_by_itself),
-    TEST(finished_segments_become_durable_by_themselves),
-    TEST(the_age_of_the_oldest_unsynced_record_can_be_read),
 };
 
 int main(int argc, char **argv) { return TEST_MAIN(tests); }

@@ -247,6 +247,8 @@ static void report_of_a_clean_log(struct test_place *at) {
   CHECK(r.epoch > 0);
   CHECK(r.segments >= 3 && r.segments <= directory_count(at->path, ".seg"));
   CHECK(!r.fs_memory && !r.fs_fuse);
+  CHECK_EQUAL(r.segment_bytes, o.segment_bytes);
+  CHECK_EQUAL(r.record_bytes_max, o.segment_bytes / 4);
   /* I35: what is sealed is not read. */
   CHECK(r.segments_walked <= 2 && r.bytes_walked <= 2 * o.segment_bytes);
   close_log(log);

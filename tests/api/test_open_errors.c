@@ -268,6 +268,34 @@ static void a_read_only_file_system_can_be_read(struct test_place *at) {
   child_run(read_only_mount_body, at);
 }
 
+/* ---- file systems that cannot hold a log ---- */
+
+static void copy_on_write_body(void *context) {
+  const struct test_place *at = context;
+  duralog_options o = small_options();
+  const char *disk = path_in(at, "disk"), *log_path = path_in(at, "disk/log");
+  make_log(at->path, 100);
+  mounts_own();
+  directory_make(disk);
+  mount_disk(at, "btrfs", 128 << 20, disk);
+  uint64_t before = tree_digest(disk, false);
+  open_fails(DURALOG_E_UNSUPPORTED, log_path, &o);
+  CHECK_EQUAL(tree_digest(disk, false), before);
+  directory_copy(at->path, log_path);
+  before = tree_digest(disk, true);
+  open_fails(DURALOG_E_UNSUPPORTED, log_path, &o);
+  o.read_only = true;
+  duralog *log = open_with(log_path, &o);
+  check_numbers(log, 100);
+  close_log(log);
+  CHECK_UNCHANGED(before, disk);
+}
+
+static void on_a_copy_on_write_file_system_logs_are_only_read(
+    struct test_place *at) {
+  child_run(copy_on_write_body, at);
+}
+
 /* ---- no room ---- */
 
 /* At most the directory and the lock file were made. */
@@ -411,6 +439,7 @@ static const struct test tests[] = {
     TEST(without_permission_nothing_is_made_or_changed),
     TEST(read_only_files_can_be_read_and_not_written),
     TEST(a_read_only_file_system_can_be_read),
+    TEST(on_a_copy_on_write_file_system_logs_are_only_read),
     {"a_full_disk_takes_no_new_log_until_there_is_room/ext4",
      a_full_disk_takes_no_new_log_until_there_is_room, false},
     {"a_full_disk_takes_no_new_log_until_there_is_room/tmpfs",

@@ -303,24 +303,31 @@ static void epochs_are_told_apart(struct test_place *at) {
 
 /* ---- holds ---- */
 
+/* Over more segments than are kept open without being used. */
 static void holds_keep_records_while_all_else_moves(struct test_place *at) {
-  duralog *log = open_filled(at, COUNT);
+  enum { HOLDS = 30, MANY = 3600 };
+  duralog_options o = small_pagecache();
+  o.segment_bytes = 16 << 10;
+  o.copying_reads = at->copying;
+  duralog *log = open_with(at->path, &o);
+  append_numbers(log, 0, MANY);
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
-  duralog_record records[30];
-  duralog_held *held[30];
-  for (uint64_t i = 0; i < 30; i++) {
+  duralog_record records[HOLDS];
+  duralog_held *held[HOLDS];
+  for (uint64_t i = 0; i < HOLDS; i++) {
     CHECK_OK(duralog_read_at(reader, i * 49, &records[i]));
     CHECK_OK(duralog_hold(reader, &records[i], &held[i]));
   }
-  append_numbers(log, COUNT, COUNT);
+  append_numbers(log, MANY, MANY);
   CHECK_OK(duralog_reader_close(&reader));
-  for (uint64_t i = 0; i < 30; i++) check_record(&records[i], i * 49);
-  for (uint64_t i = 0; i < 30; i += 2) CHECK_OK(duralog_release(&held[i]));
+  check_numbers(log, 2 * MANY);
+  for (uint64_t i = 0; i < HOLDS; i++) check_record(&records[i], i * 49);
+  for (uint64_t i = 0; i < HOLDS; i += 2) CHECK_OK(duralog_release(&held[i]));
   CHECK_IS(DURALOG_E_BUSY, duralog_close(&log));
   CHECK(log != NULL);
-  check_numbers(log, 2 * COUNT); /* nothing was closed */
-  append_numbers(log, 2 * COUNT, 1);
-  for (uint64_t i = 1; i < 30; i += 2) {
+  check_numbers(log, 2 * MANY); /* nothing was closed */
+  append_numbers(log, 2 * MANY, 1);
+  for (uint64_t i = 1; i < HOLDS; i += 2) {
     check_record(&records[i], i * 49);
     CHECK_OK(duralog_release(&held[i]));
     CHECK(held[i] == NULL);
