@@ -96,6 +96,25 @@ static void a_time_limit_is_kept(struct test_place *at) {
   close_log(log);
 }
 
+/* It waits for someone's sync, and does not ask for one. */
+static void a_durable_reader_does_not_wait_beyond_its_limit(
+    struct test_place *at) {
+  duralog_options o = host_driven(pagecache);
+  duralog *log = open_with(at->path, &o);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DURABLE);
+  append_text(log, "weak", DURALOG_LEVEL_WRITTEN);
+  for (int64_t ms = 0; ms <= 40; ms += 20) {
+    uint64_t before = clock_now_ms();
+    CHECK_IS(DURALOG_E_TIMEOUT, duralog_reader_wait(reader, ms));
+    CHECK(clock_now_ms() + 1 - before >= (uint64_t)ms);
+    CHECK_EQUAL(watermarks_of(log).durable, 0);
+  }
+  CHECK_OK(duralog_sync(log));
+  CHECK_OK(duralog_reader_wait(reader, 0));
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+}
+
 /* ---- ticking ---- */
 
 /* Tick until nothing is due; a tick that is due must help. */
@@ -215,6 +234,7 @@ static const struct test tests[] = {
     TEST(a_durable_wait_asks_for_a_sync_in_every_mode),
     TEST(where_every_append_waits_default_is_durable),
     TEST(a_time_limit_is_kept),
+    TEST(a_durable_reader_does_not_wait_beyond_its_limit),
     TEST(a_tick_syncs_when_the_interval_is_over),
     TEST(without_an_interval_nothing_is_ever_due),
     TEST(ticks_prepare_and_seal),
