@@ -24,7 +24,7 @@ static duralog_error settle_damaged(struct opening *o,
   for (uint64_t at = 0; !result && at < end; at += sizeof copy) {
     size_t n = (size_t)min_u64(sizeof copy, end - at);
     memcpy(copy, view->bytes + at, n);
-    result = io->file_write(io, file, copy, n, at);
+    result = io_write(io, file, copy, n, at);
   }
   if (!result) result = io->file_sync(io, file, IO_SYNC_DATA);
   io->close(io, file);

@@ -186,7 +186,7 @@ static duralog_error read_meta(struct opening *o) {
   int file = io->file_open(io, o->log->directory.handle, META_NAME, IO_READ, 0);
   if (file < 0)
     return opening_fail_os(o, file, META_NAME, "cannot open the meta file");
-  int64_t n = io->file_read(io, file, bytes, sizeof bytes, 0);
+  int64_t n = io_read(io, file, bytes, sizeof bytes, 0);
   io->close(io, file);
   if (n < 0)
     return opening_fail_os(o, (int)n, META_NAME, "cannot read the meta file");
@@ -213,7 +213,7 @@ duralog_error directory_write_meta(struct opening *o) {
   if (file < 0)
     return opening_fail_os(o, file, META_NAME, "cannot create the meta file");
   STEP(io, "meta/opened");
-  int result = io->file_write(io, file, bytes, sizeof bytes, 0);
+  int result = io_write(io, file, bytes, sizeof bytes, 0);
   int synced = result ? 0 : io->file_sync(io, file, IO_SYNC_META);
   io->close(io, file);
   if (result) {
@@ -254,7 +254,7 @@ duralog_error directory_read_page(struct opening *o, uint64_t number,
   if (file == -ENOENT) return DURALOG_OK;
   if (file < 0)
     return opening_fail_os(o, file, name, "cannot open a segment file");
-  int64_t n = io->file_read(io, file, page, SEGMENT_HEADER_BYTES, 0);
+  int64_t n = io_read(io, file, page, SEGMENT_HEADER_BYTES, 0);
   io->close(io, file);
   if (n < 0)
     return opening_fail_os(o, (int)n, name, "cannot read a segment header");

@@ -6,12 +6,16 @@
  * io_sim.c is a disk in memory whose power can be cut; io_fault.c wraps either
  * and makes calls fail.
  *
- * Conventions: calls return 0 or a handle, or a negative errno. Short
- * transfers and EINTR are the implementation's business. `deadline` and `now`
- * are nanoseconds of the monotonic clock; NONE is "never".
+ * Conventions: calls return 0 or a handle, or a negative errno. Reading and
+ * writing may transfer less than was asked, and reading, writing and allocating
+ * may be interrupted (-EINTR): io_read, io_write and io_allocate below go on
+ * until they are done. Every other call is whole. `deadline` and `now` are
+ * nanoseconds of the monotonic clock; NONE is "never".
  */
 #ifndef DURALOG_IO_H
 #define DURALOG_IO_H
+
+#include <errno.h>
 
 #include "base.h"
 #include "duralog.h"
@@ -70,11 +74,11 @@ struct duralog_environment {
   int (*close)(io_env *, int handle);
   int (*file_size)(io_env *, int file, uint64_t *bytes);
   int (*file_allocate)(io_env *, int file, uint64_t bytes);
-  /* Reads up to `size` bytes, fewer only at the end of the file. */
+  /* How many bytes were read or written; a read of 0 is the end of the file. */
   int64_t (*file_read)(io_env *, int file, void *buffer, size_t size,
                        uint64_t position);
-  int (*file_write)(io_env *, int file, const void *bytes, size_t size,
-                    uint64_t position);
+  int64_t (*file_write)(io_env *, int file, const void *bytes, size_t size,
+                        uint64_t position);
   int (*file_sync)(io_env *, int file, enum io_sync_reason);
   /* From `*position` on, the next range that may hold other than zeros.
    * ENXIO: there is none. May always answer "to the end". */
@@ -132,6 +136,42 @@ struct duralog_environment {
 
 /* The operating system. */
 io_env *io_posix(void);
+
+/* Reads up to `size` bytes, fewer only at the end of the file. */
+static inline int64_t io_read(io_env *io, int file, void *buffer, size_t size,
+                              uint64_t position) {
+  size_t done = 0;
+  while (done < size) {
+    int64_t n = io->file_read(io, file, (uint8_t *)buffer + done, size - done,
+                              position + done);
+    if (n == -EINTR) continue;
+    if (n < 0) return n;
+    if (n == 0) break;
+    done += (size_t)n;
+  }
+  return (int64_t)done;
+}
+
+static inline int io_write(io_env *io, int file, const void *bytes, size_t size,
+                           uint64_t position) {
+  size_t done = 0;
+  while (done < size) {
+    int64_t n = io->file_write(io, file, (const uint8_t *)bytes + done,
+                               size - done, position + done);
+    if (n == -EINTR) continue;
+    if (n < 0) return (int)n;
+    if (n == 0) return -EIO;
+    done += (size_t)n;
+  }
+  return 0;
+}
+
+static inline int io_allocate(io_env *io, int file, uint64_t bytes) {
+  int result;
+  do result = io->file_allocate(io, file, bytes);
+  while (result == -EINTR);
+  return result;
+}
 
 /*
  * STEP("append/header"): a named place between two stores into shared memory.

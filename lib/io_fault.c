@@ -112,8 +112,8 @@ static int64_t fault_file_read(io_env *io, int file, void *buffer, size_t size,
   FAIL_POINT("io/file_read");
   return inner(io)->file_read(inner(io), file, buffer, size, position);
 }
-static int fault_file_write(io_env *io, int file, const void *bytes,
-                            size_t size, uint64_t position) {
+static int64_t fault_file_write(io_env *io, int file, const void *bytes,
+                                size_t size, uint64_t position) {
   FAIL_POINT("io/file_write");
   return inner(io)->file_write(inner(io), file, bytes, size, position);
 }

@@ -288,26 +288,13 @@ static int posix_file_size(io_env *io, int file, uint64_t *bytes) {
   return 0;
 }
 
-static int write_all(int file, const uint8_t *from, size_t size,
-                     uint64_t position) {
-  while (size > 0) {
-    ssize_t n = pwrite(file, from, size, (off_t)position);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -errno;
-    if (n == 0) return -EIO;
-    from += n;
-    size -= (size_t)n;
-    position += (uint64_t)n;
-  }
-  return 0;
-}
-
-static int posix_file_write(io_env *io, int file, const void *bytes,
-                            size_t size, uint64_t position) {
+static int64_t posix_file_write(io_env *io, int file, const void *bytes,
+                                size_t size, uint64_t position) {
   (void)io;
   if (over_size_limit(position + size)) return -EFBIG;
   int cancel = cancel_off();
-  int result = write_all(file, bytes, size, position);
+  ssize_t n = pwrite(file, bytes, size, (off_t)position);
+  int64_t result = n < 0 ? -errno : n;
   cancel_restore(cancel);
   return result;
 }
@@ -318,7 +305,7 @@ static int fill_with_zeros(io_env *io, int file, uint64_t bytes) {
   static const uint8_t zeros[4096];
   for (uint64_t at = 0; at < bytes; at += sizeof zeros) {
     size_t n = (size_t)min_u64(sizeof zeros, bytes - at);
-    int result = posix_file_write(io, file, zeros, n, at);
+    int result = io_write(io, file, zeros, n, at);
     if (result) return result;
   }
   return 0;
@@ -326,33 +313,19 @@ static int fill_with_zeros(io_env *io, int file, uint64_t bytes) {
 
 static int posix_file_allocate(io_env *io, int file, uint64_t bytes) {
   if (over_size_limit(bytes)) return -EFBIG;
-  int result, cancel = cancel_off();
-  do {
-    result = fallocate(file, 0, 0, (off_t)bytes);
-  } while (result < 0 && errno == EINTR);
-  result = result_or_errno(result);
+  int cancel = cancel_off();
+  int result = result_or_errno(fallocate(file, 0, 0, (off_t)bytes));
   cancel_restore(cancel);
   if (result != -EOPNOTSUPP && result != -ENOSYS) return result;
   return fill_with_zeros(io, file, bytes);
-}
-
-static int64_t read_all(int file, uint8_t *to, size_t size, uint64_t position) {
-  size_t done = 0;
-  while (done < size) {
-    ssize_t n = pread(file, to + done, size - done, (off_t)(position + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -errno;
-    if (n == 0) break;
-    done += (size_t)n;
-  }
-  return (int64_t)done;
 }
 
 static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
                                uint64_t position) {
   (void)io;
   int cancel = cancel_off();
-  int64_t result = read_all(file, buffer, size, position);
+  ssize_t n = pread(file, buffer, size, (off_t)position);
+  int64_t result = n < 0 ? -errno : n;
   cancel_restore(cancel);
   return result;
 }
@@ -532,10 +505,9 @@ static int hex_digit(char c) {
 static void posix_boot_id(io_env *io, uint8_t id[16]) {
   char text[40] = {0};
   memset(id, 0, 16);
-  (void)io;
   int cancel = cancel_off();
   int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-  int64_t n = fd < 0 ? 0 : read_all(fd, (uint8_t *)text, sizeof text - 1, 0);
+  int64_t n = fd < 0 ? 0 : io_read(io, fd, text, sizeof text - 1, 0);
   if (fd >= 0) close(fd);
   cancel_restore(cancel);
   int nibble = 0;

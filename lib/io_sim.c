@@ -335,8 +335,8 @@ static int64_t op_file_read(io_env *io, int file, void *buffer, size_t size,
   return (int64_t)n;
 }
 
-static int op_file_write(io_env *io, int file, const void *bytes, size_t size,
-                         uint64_t position) {
+static int64_t op_file_write(io_env *io, int file, const void *bytes,
+                             size_t size, uint64_t position) {
   struct sim *s = world(io);
   struct sim_file *f = file_of(s, file);
   event(s);
@@ -345,7 +345,7 @@ static int op_file_write(io_env *io, int file, const void *bytes, size_t size,
   memcpy(f->cache + position, bytes, size);
   for (uint64_t at = position / SECTOR; at * SECTOR < position + size; at++)
     f->dirty[at] = true;
-  return 0;
+  return (int64_t)size;
 }
 
 static bool sector_dirty(const struct sim_file *f, uint64_t i) {

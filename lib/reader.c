@@ -145,7 +145,7 @@ static bool buffer_fill(struct duralog_reader *r, uint64_t position,
   uint64_t limit = watermark(r); /* before the bytes: these are complete */
   uint64_t wanted = min_u64(r->capacity, r->segment->bytes - position);
   int64_t n =
-      io->file_read(io, r->segment->file, r->buffer, (size_t)wanted, position);
+      io_read(io, r->segment->file, r->buffer, (size_t)wanted, position);
   r->from = position;
   r->held = n > 0 ? (uint64_t)n : 0;
   r->good_below = limit;

@@ -39,9 +39,9 @@ static bool make_file(const struct log_directory *d, struct segment *s,
       io->file_open(io, d->handle, name, IO_WRITE | IO_CREATE, d->file_mode);
   if (s->file < 0) return failed(why, s->file, "cannot create a segment file");
   STEP(io, "create/opened");
-  int result = io->file_allocate(io, s->file, s->bytes);
+  int result = io_allocate(io, s->file, s->bytes);
   if (result) return failed(why, result, "cannot allocate a segment file");
-  result = io->file_write(io, s->file, sector, sizeof sector, IDENTITY_AT);
+  result = io_write(io, s->file, sector, sizeof sector, IDENTITY_AT);
   if (result) return failed(why, result, "cannot write a segment header");
   STEP(io, "create/written");
   result = io->file_sync(io, s->file, IO_SYNC_SEGMENT);
@@ -108,7 +108,7 @@ static bool read_header(const struct log_directory *d, struct segment *s,
   io_env *io = d->io;
   uint8_t *page = io->alloc(io, SEGMENT_HEADER_BYTES);
   if (!page) return failed(why, -ENOMEM, "no memory for a segment header");
-  int64_t n = io->file_read(io, s->file, page, SEGMENT_HEADER_BYTES, 0);
+  int64_t n = io_read(io, s->file, page, SEGMENT_HEADER_BYTES, 0);
   struct identity id;
   enum block_state state = BLOCK_DAMAGED;
   failed(why, 0, "a segment file is not what its name says");

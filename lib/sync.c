@@ -115,7 +115,7 @@ static int rewrite(struct duralog *log, const struct segment *s, uint64_t from,
     uint64_t page_end = (from / REWRITE_BYTES + 1) * REWRITE_BYTES;
     size_t size = (size_t)(min_u64(page_end, to) - from);
     memcpy(copy, s->map + from, size);
-    int result = log->io->file_write(log->io, s->file, copy, size, from);
+    int result = io_write(log->io, s->file, copy, size, from);
     if (result) return result;
     from += size;
   }
