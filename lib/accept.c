@@ -26,7 +26,7 @@ static duralog_error settle_damaged(struct opening *o,
     memcpy(copy, view->bytes + at, n);
     result = io_write(io, file, copy, n, at);
   }
-  if (!result) result = io->file_sync(io, file, IO_SYNC_DATA);
+  if (!result) result = io->file_sync(io, file, IO_SYNC_DAMAGED);
   io->close(io, file);
   return result ? opening_fail(o, DURALOG_E_POISONED, -result, name,
                                "cannot make a damaged segment durable")

@@ -410,11 +410,11 @@ static duralog_error remove_file(struct opening *o, const char *name,
   return DURALOG_OK;
 }
 
-static duralog_error sync_names(struct opening *o, bool parent_too) {
+static duralog_error sync_names(struct opening *o, enum io_sync_reason why) {
   io_env *io = o->log->io;
-  int result = io->dir_sync(io, o->log->directory.handle, IO_SYNC_NAMES);
-  if (!result && parent_too) {
-    result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
+  int result = io->dir_sync(io, o->log->directory.handle, why);
+  if (!result && why == IO_SYNC_NAMES) {
+    result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME_AGAIN);
     if (result == -EACCES || result == -EPERM) result = 0;
   }
   return result ? sync_failed(o, result, "cannot sync the log's directory")
@@ -437,12 +437,12 @@ duralog_error directory_clean(struct opening *o, uint64_t keep, bool adopted) {
     if (l->segments.numbers[i] <= keep) break;
     segment_name(name, l->segments.numbers[i]);
     error = remove_file(o, name, &removed);
-    if (!error) error = sync_names(o, false);
+    if (!error) error = sync_names(o, IO_SYNC_REMOVED);
   }
   if (error || o->report.created) return error;
   /* A writer that was killed may have named files without syncing the names,
    * its log's included; nothing may be promised before that is made good. Only
    * a clean log that has nothing prepared has no such names. */
   if (o->report.clean && !removed && !adopted) return DURALOG_OK;
-  return sync_names(o, true);
+  return sync_names(o, IO_SYNC_NAMES);
 }

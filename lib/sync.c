@@ -214,7 +214,7 @@ duralog_error sync_finished(struct duralog *log, uint64_t number) {
   struct segment *s;
   struct segment_failure why;
   duralog_error error = settle(log);
-  if (!error) error = sync_segments(log, number, IO_SYNC_DATA);
+  if (!error) error = sync_segments(log, number, IO_SYNC_FINISHED);
   /* Strict mode promises only what a durable mark says. */
   if (error || log->strict) return error;
   if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
