@@ -4,39 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "checksum.h"
-
-enum {
-  SECTOR = 512,
-  FILES_MAX = 256,
-  DIRECTORIES_MAX = 8,
-  NAMES_MAX = 128,
-  HANDLES_MAX = 512,
-  SYNC_NS = 200 * 1000
-};
-
-struct sim_file {
-  bool used;
-  uint8_t *cache; /* what mappings and reads show */
-  uint8_t *seen;  /* the cache as of the last write-back, tried or done */
-  uint8_t *disk;  /* what survives */
-  bool *dirty;    /* sectors written by a call, whatever their content */
-  uint64_t size, disk_size, capacity;
-  bool mapped;
-  int locked_by; /* handle + 1 */
-};
-
-struct sim_name {
-  char text[48];
-  int file;
-};
-
-struct sim_directory {
-  bool used, durable; /* its own name is durable in its parent */
-  char path[256];
-  struct sim_name live[NAMES_MAX], kept[NAMES_MAX];
-  size_t live_count, kept_count;
-};
+enum { HANDLES_MAX = 512 };
 
 struct sim_handle {
   bool used, directory;
@@ -51,19 +19,23 @@ struct allocation {
 
 struct sim {
   struct duralog_environment environment;
-  struct sim_file files[FILES_MAX];
-  struct sim_directory directories[DIRECTORIES_MAX];
+  struct sim_disk disk;
   struct sim_handle handles[HANDLES_MAX];
+  int handle_count; /* all used ones are below */
   struct allocation *allocations;
   size_t allocation_count;
   uint64_t now;
   int64_t wall_ms;
   uint8_t boot_id[16];
   uint64_t random;
+  sim_hook *hook;
+  void *hook_context;
   uint64_t events, cut_at;
   jmp_buf cut_point;
-  uint64_t fail_sync, fail_alloc, room;
+  uint64_t fail_sync, fail_alloc;
   bool fail_sync_ever;
+  bool blind, interrupts, shut_down;
+  uint64_t transfers;
   bool skip[IO_SYNC_REASON_COUNT];
   uint64_t sync_count[IO_SYNC_REASON_COUNT];
 };
@@ -80,156 +52,62 @@ static uint64_t mix(uint64_t *state) {
   return z ^ (z >> 31);
 }
 
-static void event(struct sim *s) {
+static void event(struct sim *s, const char *what) {
   s->events++;
+  if (!s->blind) sim_disk_look(&s->disk);
+  if (s->hook) s->hook(s->hook_context, s, what);
   if (s->cut_at && s->events >= s->cut_at) {
     s->cut_at = 0;
     longjmp(s->cut_point, 1);
   }
 }
 
-static void sim_step(io_env *io, const char *name) {
-  (void)name;
-  event(world(io));
-}
+static void op_step(io_env *io, const char *name) { event(world(io), name); }
 
-/* ---- handles, names, files ---- */
+/* ---- handles ---- */
 
 static int handle_new(struct sim *s, bool directory, int index) {
   for (int i = 0; i < HANDLES_MAX; i++)
     if (!s->handles[i].used) {
       s->handles[i] = (struct sim_handle){true, directory, index};
+      if (i >= s->handle_count) s->handle_count = i + 1;
       return i;
     }
   return -EMFILE;
 }
 
 static struct sim_file *file_of(struct sim *s, int handle) {
-  return &s->files[s->handles[handle].index];
+  return &s->disk.files[s->handles[handle].index];
 }
 
 static struct sim_directory *directory_of(struct sim *s, int handle) {
-  return &s->directories[s->handles[handle].index];
-}
-
-static int name_find(const struct sim_name *names, size_t count,
-                     const char *text) {
-  for (size_t i = 0; i < count; i++)
-    if (strcmp(names[i].text, text) == 0) return (int)i;
-  return -1;
-}
-
-static void name_remove(struct sim_name *names, size_t *count, int i) {
-  names[i] = names[--*count];
-}
-
-static int name_add(struct sim_name *names, size_t *count, const char *text,
-                    int file) {
-  if (*count == NAMES_MAX || strlen(text) >= sizeof names->text) return -ENOSPC;
-  struct sim_name *n = &names[(*count)++];
-  memset(n, 0, sizeof *n);
-  memcpy(n->text, text, strlen(text));
-  n->file = file;
-  return 0;
-}
-
-static bool file_named(const struct sim *s, int file) {
-  for (int d = 0; d < DIRECTORIES_MAX; d++) {
-    const struct sim_directory *dir = &s->directories[d];
-    if (!dir->used) continue;
-    for (size_t i = 0; i < dir->live_count; i++)
-      if (dir->live[i].file == file) return true;
-    for (size_t i = 0; i < dir->kept_count; i++)
-      if (dir->kept[i].file == file) return true;
-  }
-  for (int h = 0; h < HANDLES_MAX; h++)
-    if (s->handles[h].used && !s->handles[h].directory &&
-        s->handles[h].index == file)
-      return true;
-  return false;
-}
-
-static void file_drop(struct sim_file *f) {
-  free(f->cache);
-  free(f->seen);
-  free(f->disk);
-  free(f->dirty);
-  memset(f, 0, sizeof *f);
-}
-
-static void collect_files(struct sim *s) {
-  for (int i = 0; i < FILES_MAX; i++)
-    if (s->files[i].used && !s->files[i].mapped && !file_named(s, i))
-      file_drop(&s->files[i]);
-}
-
-static uint64_t room_used(const struct sim *s) {
-  uint64_t used = 0;
-  for (int i = 0; i < FILES_MAX; i++)
-    if (s->files[i].used) used += s->files[i].size;
-  return used;
-}
-
-static int file_resize(struct sim *s, struct sim_file *f, uint64_t size) {
-  if (size > f->size && s->room && room_used(s) + size - f->size > s->room)
-    return -ENOSPC;
-  if (size > f->capacity) {
-    uint64_t capacity = align_up(size, SECTOR);
-    uint8_t **buffers[] = {&f->cache, &f->seen, &f->disk};
-    for (size_t i = 0; i < 3; i++) {
-      uint8_t *larger = calloc(1, capacity);
-      if (*buffers[i]) memcpy(larger, *buffers[i], f->capacity);
-      free(*buffers[i]);
-      *buffers[i] = larger;
-    }
-    bool *dirty = calloc(capacity / SECTOR, sizeof *dirty);
-    if (f->dirty) memcpy(dirty, f->dirty, f->capacity / SECTOR * sizeof *dirty);
-    free(f->dirty);
-    f->dirty = dirty;
-    f->capacity = capacity;
-  }
-  f->size = max_u64(f->size, size);
-  return 0;
+  return &s->disk.directories[s->handles[handle].index];
 }
 
 /* ---- directories ---- */
 
-static int directory_find(struct sim *s, const char *path) {
-  for (int i = 0; i < DIRECTORIES_MAX; i++)
-    if (s->directories[i].used && strcmp(s->directories[i].path, path) == 0)
-      return i;
-  return -ENOENT;
-}
-
 static int op_dir_make(io_env *io, const char *path, uint32_t mode) {
   struct sim *s = world(io);
   (void)mode;
-  event(s);
-  if (directory_find(s, path) >= 0) return -EEXIST;
-  for (int i = 0; i < DIRECTORIES_MAX; i++)
-    if (!s->directories[i].used) {
-      struct sim_directory *d = &s->directories[i];
-      memset(d, 0, sizeof *d);
-      d->used = true;
-      memcpy(d->path, path, min_u64(strlen(path), sizeof d->path - 1));
-      return 0;
-    }
-  return -ENOSPC;
+  event(s, "io/dir_make");
+  return s->shut_down ? -EIO : sim_directory_make(&s->disk, path);
 }
 
 static int op_dir_remove(io_env *io, const char *path) {
   struct sim *s = world(io);
-  int i = directory_find(s, path);
+  int i = sim_directory_find(&s->disk, path);
   if (i < 0) return i;
-  if (s->directories[i].live_count) return -ENOTEMPTY;
-  event(s);
+  struct sim_directory *d = &s->disk.directories[i];
+  for (size_t n = 0; n < d->name_count; n++)
+    if (sim_name_live(&d->names[n]) != SIM_NO_FILE) return -ENOTEMPTY;
+  event(s, "io/dir_remove");
   /* Gone at once and for good: nobody waits for a log that was never there. */
-  s->directories[i].used = false;
+  d->used = false;
   return 0;
 }
 
 static int op_dir_open(io_env *io, const char *path) {
-  int i = directory_find(world(io), path);
+  int i = sim_directory_find(&world(io)->disk, path);
   return i < 0 ? i : handle_new(world(io), true, i);
 }
 
@@ -237,43 +115,54 @@ static int op_dir_open(io_env *io, const char *path) {
 enum sync_fate { SYNC_DO, SYNC_SKIP, SYNC_FAIL };
 
 static enum sync_fate sync_fate(struct sim *s, enum io_sync_reason why) {
-  event(s);
-  s->now += SYNC_NS;
+  static const char *const names[] = {
+#define SYNC_NAME(name, text) "sync/" text,
+      IO_SYNC_REASONS(SYNC_NAME)
+#undef SYNC_NAME
+  };
+  event(s, names[why]);
+  s->now += SIM_SYNC_NS;
   s->sync_count[why]++;
+  if (s->shut_down) return SYNC_FAIL;
   if (s->fail_sync && --s->fail_sync == 0) {
     if (s->fail_sync_ever) s->fail_sync = 1;
     return SYNC_FAIL;
   }
-  return s->skip[why] ? SYNC_SKIP : SYNC_DO;
+  bool skipped = s->skip[why] || s->disk.broken[SIM_SYNC_IS_DURABLE];
+  return skipped ? SYNC_SKIP : SYNC_DO;
+}
+
+static int directory_sync_fails(struct sim *s) {
+  s->shut_down = s->disk.fs == SIM_XFS;
+  return -EIO;
 }
 
 static int op_dir_sync_parent(io_env *io, const char *path,
                               enum io_sync_reason why) {
   struct sim *s = world(io);
   enum sync_fate fate = sync_fate(s, why);
-  int i = directory_find(s, path);
+  int i = sim_directory_find(&s->disk, path);
   if (i < 0) return i;
-  if (fate == SYNC_DO) s->directories[i].durable = true;
-  return fate == SYNC_FAIL ? -EIO : 0;
+  if (fate == SYNC_FAIL) return directory_sync_fails(s);
+  if (fate == SYNC_DO) s->disk.directories[i].durable = true;
+  return 0;
 }
 
 static int op_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
   struct sim *s = world(io);
   enum sync_fate fate = sync_fate(s, why);
-  struct sim_directory *d = directory_of(s, dir);
-  if (fate == SYNC_DO) {
-    memcpy(d->kept, d->live, sizeof d->kept);
-    d->kept_count = d->live_count;
-  }
-  return fate == SYNC_FAIL ? -EIO : 0;
+  if (fate == SYNC_FAIL) return directory_sync_fails(s);
+  if (fate == SYNC_DO) sim_names_sync(directory_of(s, dir));
+  return 0;
 }
 
 static int op_dir_list(io_env *io, int dir, int (*each)(void *, const char *),
                        void *context) {
   const struct sim_directory *d = directory_of(world(io), dir);
   int result = 0;
-  for (size_t i = 0; !result && i < d->live_count; i++)
-    result = each(context, d->live[i].text);
+  for (size_t i = 0; !result && i < d->name_count; i++)
+    if (sim_name_live(&d->names[i]) != SIM_NO_FILE)
+      result = each(context, d->names[i].text);
   return result;
 }
 
@@ -286,31 +175,35 @@ static int op_dir_fs(io_env *io, int dir, struct io_fs *fs) {
 
 /* ---- files ---- */
 
+static int file_create(struct sim *s, struct sim_directory *d,
+                       const char *name) {
+  bool held[SIM_FILES_MAX] = {false};
+  event(s, "io/file_create");
+  if (s->shut_down) return -EIO;
+  for (int h = 0; h < s->handle_count; h++)
+    if (s->handles[h].used && !s->handles[h].directory)
+      held[s->handles[h].index] = true;
+  int file = sim_file_new(&s->disk, held, SIM_FILES_MAX);
+  if (file < 0) return file;
+  int result = sim_name_set(d, name, file);
+  return result ? result : handle_new(s, false, file);
+}
+
 static int op_file_open(io_env *io, int dir, const char *name, int flags,
                         uint32_t mode) {
   struct sim *s = world(io);
   struct sim_directory *d = directory_of(s, dir);
   (void)mode;
-  int n = name_find(d->live, d->live_count, name);
-  if (!(flags & IO_CREATE))
-    return n < 0 ? -ENOENT : handle_new(s, false, d->live[n].file);
-  if (n >= 0) return -EEXIST;
-  event(s);
-  collect_files(s);
-  for (int i = 0; i < FILES_MAX; i++)
-    if (!s->files[i].used) {
-      s->files[i].used = true;
-      int result = name_add(d->live, &d->live_count, name, i);
-      return result ? result : handle_new(s, false, i);
-    }
-  return -ENOSPC;
+  int file = sim_name_find(d, name);
+  if (!(flags & IO_CREATE)) return file < 0 ? file : handle_new(s, false, file);
+  return file >= 0 ? -EEXIST : file_create(s, d, name);
 }
 
 static int op_close(io_env *io, int handle) {
   struct sim *s = world(io);
   struct sim_handle *h = &s->handles[handle];
-  if (!h->directory && s->files[h->index].locked_by == handle + 1)
-    s->files[h->index].locked_by = 0;
+  if (!h->directory && s->disk.files[h->index].locked_by == handle + 1)
+    s->disk.files[h->index].locked_by = 0;
   h->used = false;
   return 0;
 }
@@ -320,43 +213,50 @@ static int op_file_size(io_env *io, int file, uint64_t *bytes) {
   return 0;
 }
 
+/* With interrupts on, every second transfer does nothing, and the others do a
+ * part, down to a single byte. */
+static int interrupt(struct sim *s, size_t *size) {
+  if (!s->interrupts) return 0;
+  if (s->transfers++ % 2 == 0) return -EINTR;
+  *size = *size / 2 + (*size & 1);
+  return 0;
+}
+
 static int op_file_allocate(io_env *io, int file, uint64_t bytes) {
   struct sim *s = world(io);
-  event(s);
-  return file_resize(s, file_of(s, file), bytes);
+  size_t all = 1;
+  event(s, "io/file_allocate");
+  int result = s->shut_down ? -EIO : interrupt(s, &all);
+  return result ? result : sim_file_resize(&s->disk, file_of(s, file), bytes);
 }
 
 static int64_t op_file_read(io_env *io, int file, void *buffer, size_t size,
                             uint64_t position) {
   const struct sim_file *f = file_of(world(io), file);
   if (position >= f->size) return 0;
-  uint64_t n = min_u64(size, f->size - position);
-  memcpy(buffer, f->cache + position, n);
-  return (int64_t)n;
+  size = (size_t)min_u64(size, f->size - position);
+  int result = interrupt(world(io), &size);
+  if (result) return result;
+  memcpy(buffer, f->cache + position, size);
+  return (int64_t)size;
 }
 
 static int64_t op_file_write(io_env *io, int file, const void *bytes,
                              size_t size, uint64_t position) {
   struct sim *s = world(io);
   struct sim_file *f = file_of(s, file);
-  event(s);
-  int result = file_resize(s, f, position + size);
+  event(s, "io/file_write");
+  int result = s->shut_down ? -EIO : interrupt(s, &size);
+  if (!result) result = sim_file_resize(&s->disk, f, position + size);
   if (result) return result;
-  memcpy(f->cache + position, bytes, size);
-  for (uint64_t at = position / SECTOR; at * SECTOR < position + size; at++)
-    f->dirty[at] = true;
+  sim_file_write(f, bytes, size, position);
   return (int64_t)size;
 }
 
-static bool sector_dirty(const struct sim_file *f, uint64_t i) {
-  return f->dirty[i] ||
-         memcmp(f->cache + i * SECTOR, f->seen + i * SECTOR, SECTOR) != 0;
-}
-
-static void write_back(struct sim_file *f, uint64_t i, bool reaches_disk) {
-  if (reaches_disk) memcpy(f->disk + i * SECTOR, f->cache + i * SECTOR, SECTOR);
-  memcpy(f->seen + i * SECTOR, f->cache + i * SECTOR, SECTOR);
-  f->dirty[i] = false;
+/* Assumption 6 off: each write of a changed sector takes new space. */
+static bool out_of_blocks(const struct sim *s, const struct sim_file *f) {
+  return s->disk.broken[SIM_BLOCKS_STAY] && s->disk.room &&
+         sim_disk_room_used(&s->disk) + sim_file_unsynced(f) > s->disk.room;
 }
 
 static int op_file_sync(io_env *io, int file, enum io_sync_reason why) {
@@ -364,54 +264,47 @@ static int op_file_sync(io_env *io, int file, enum io_sync_reason why) {
   enum sync_fate fate = sync_fate(s, why);
   struct sim_file *f = file_of(s, file);
   if (fate == SYNC_SKIP) return 0;
-  for (uint64_t i = 0; i < f->capacity / SECTOR; i++)
-    if (sector_dirty(f, i)) write_back(f, i, fate == SYNC_DO);
-  if (fate == SYNC_DO) f->disk_size = f->size;
-  return fate == SYNC_FAIL ? -EIO : 0;
+  if (out_of_blocks(s, f) || f->late_error) fate = SYNC_FAIL;
+  if (fate == SYNC_FAIL) return sim_file_sync_fails(&s->disk, f);
+  sim_file_sync(&s->disk, f);
+  return 0;
 }
 
 static int op_file_data(io_env *io, int file, uint64_t *position,
                         uint64_t *end) {
   const struct sim_file *f = file_of(world(io), file);
-  uint64_t at = *position / SECTOR;
-  static const uint8_t zeros[SECTOR];
-  while (at * SECTOR < f->size &&
-         memcmp(f->cache + at * SECTOR, zeros, SECTOR) == 0)
+  uint64_t at = *position / SIM_SECTOR;
+  static const uint8_t zeros[SIM_SECTOR];
+  while (at * SIM_SECTOR < f->size &&
+         memcmp(f->cache + at * SIM_SECTOR, zeros, SIM_SECTOR) == 0)
     at++;
-  if (at * SECTOR >= f->size) return -ENXIO;
-  *position = max_u64(*position, at * SECTOR);
-  while (at * SECTOR < f->size &&
-         memcmp(f->cache + at * SECTOR, zeros, SECTOR) != 0)
+  if (at * SIM_SECTOR >= f->size) return -ENXIO;
+  *position = max_u64(*position, at * SIM_SECTOR);
+  while (at * SIM_SECTOR < f->size &&
+         memcmp(f->cache + at * SIM_SECTOR, zeros, SIM_SECTOR) != 0)
     at++;
-  *end = min_u64(at * SECTOR, f->size);
+  *end = min_u64(at * SIM_SECTOR, f->size);
   return 0;
 }
 
 static int op_rename(io_env *io, int dir, const char *from, const char *to) {
   struct sim *s = world(io);
   struct sim_directory *d = directory_of(s, dir);
-  event(s);
-  int n = name_find(d->live, d->live_count, from);
-  if (n < 0) return -ENOENT;
-  int file = d->live[n].file;
-  int old = name_find(d->live, d->live_count, to);
-  if (old >= 0) {
-    d->live[old].file = file;
-    name_remove(d->live, &d->live_count, n);
-    return 0;
-  }
-  name_remove(d->live, &d->live_count, n);
-  return name_add(d->live, &d->live_count, to, file);
+  event(s, "io/rename");
+  int file = sim_name_find(d, from);
+  if (file < 0 || s->shut_down) return file < 0 ? file : -EIO;
+  if (s->disk.broken[SIM_RENAME_IS_ATOMIC]) sim_name_set(d, to, SIM_NO_FILE);
+  int result = sim_name_set(d, to, file);
+  return result ? result : sim_name_set(d, from, SIM_NO_FILE);
 }
 
 static int op_unlink(io_env *io, int dir, const char *name) {
   struct sim *s = world(io);
   struct sim_directory *d = directory_of(s, dir);
-  int n = name_find(d->live, d->live_count, name);
-  if (n < 0) return -ENOENT;
-  event(s);
-  name_remove(d->live, &d->live_count, n);
-  return 0;
+  int file = sim_name_find(d, name);
+  if (file < 0) return file;
+  event(s, "io/unlink");
+  return s->shut_down ? -EIO : sim_name_set(d, name, SIM_NO_FILE);
 }
 
 static int op_lock(io_env *io, int dir, const char *name, uint32_t mode) {
@@ -443,14 +336,24 @@ static int op_locked(io_env *io, int dir, const char *name) {
 static int op_map(io_env *io, int file, uint64_t bytes, bool writable,
                   void **address) {
   struct sim_file *f = file_of(world(io), file);
-  (void)writable;
   if (bytes > f->size) return -EINVAL;
   f->mapped = true;
+  if (writable) sim_file_map_writable(f);
   *address = f->cache;
   return 0;
 }
 
+/* No more stores go into it: a file has one writable mapping at most. */
 static int op_unmap(io_env *io, void *address, uint64_t bytes) {
+  struct sim_disk *disk = &world(io)->disk;
+  (void)bytes;
+  for (int i = 0; i < disk->file_count; i++)
+    if (disk->files[i].cache == address)
+      sim_file_unmap_writable(&disk->files[i]);
+  return 0;
+}
+
+static int op_hint(io_env *io, void *address, uint64_t bytes) {
   (void)io;
   (void)address;
   (void)bytes;
@@ -572,9 +475,9 @@ static const struct duralog_environment operations = {
     .map = op_map,
     .unmap = op_unmap,
     .map_read_only = op_map_read_only,
-    .map_scattered = op_unmap,
+    .map_scattered = op_hint,
     .populate = op_populate,
-    .depopulate = op_unmap,
+    .depopulate = op_hint,
     .now = op_now,
     .now_coarse = op_now,
     .wall_ms = op_wall_ms,
@@ -587,7 +490,7 @@ static const struct duralog_environment operations = {
     .fence_all = op_fence_all,
     .thread_start = op_thread_start,
     .owner_word = op_owner_word,
-    .step = sim_step,
+    .step = op_step,
 };
 
 /* ---- the world ---- */
@@ -601,138 +504,174 @@ struct sim *sim_new(void) {
   s->wall_ms = INT64_C(1700000000000);
   s->random = 1;
   s->boot_id[0] = 1;
+  s->disk.room_error = ENOSPC;
   return s;
 }
 
 static void drop_process(struct sim *s) {
   while (s->allocations)
     op_free(&s->environment, (uint8_t *)s->allocations + CACHE_LINE);
-  memset(s->handles, 0, sizeof s->handles);
-  for (int i = 0; i < FILES_MAX; i++) {
-    s->files[i].mapped = false;
-    s->files[i].locked_by = 0;
+  memset(s->handles, 0, (size_t)s->handle_count * sizeof *s->handles);
+  s->handle_count = 0;
+  for (int i = 0; i < s->disk.file_count; i++) {
+    s->disk.files[i].mapped = false;
+    if (!s->disk.broken[SIM_LOCK_ENDS]) s->disk.files[i].locked_by = 0;
   }
   s->cut_at = s->fail_sync = s->fail_alloc = 0;
   s->fail_sync_ever = false;
-  collect_files(s);
 }
 
 void sim_free(struct sim *s) {
   drop_process(s);
-  for (int i = 0; i < FILES_MAX; i++)
-    if (s->files[i].used) file_drop(&s->files[i]);
+  sim_disk_free(&s->disk);
   free(s);
 }
 
 io_env *sim_environment(struct sim *s) { return &s->environment; }
 
+void sim_on_event(struct sim *s, sim_hook *hook, void *context) {
+  s->hook = hook;
+  s->hook_context = context;
+}
+uint64_t sim_events(const struct sim *s) { return s->events; }
 void sim_cut_at(struct sim *s, uint64_t k) {
   s->cut_at = k ? s->events + k : 0;
 }
 jmp_buf *sim_cut_point(struct sim *s) { return &s->cut_point; }
-uint64_t sim_events(const struct sim *s) { return s->events; }
 
-static bool survives(uint64_t *seed) { return *seed && (mix(seed) & 1); }
-
-/* Each difference between the live and the durable names is kept or lost by
- * itself. */
-static void cut_names(struct sim_directory *d, uint64_t *seed) {
-  for (size_t i = 0; i < d->live_count; i++) {
-    const struct sim_name *n = &d->live[i];
-    int k = name_find(d->kept, d->kept_count, n->text);
-    if (k >= 0 && d->kept[k].file == n->file) continue;
-    if (!survives(seed)) continue;
-    if (k >= 0)
-      d->kept[k].file = n->file;
-    else
-      name_add(d->kept, &d->kept_count, n->text, n->file);
-  }
-  for (size_t i = d->kept_count; i-- > 0;)
-    if (name_find(d->live, d->live_count, d->kept[i].text) < 0 &&
-        survives(seed))
-      name_remove(d->kept, &d->kept_count, (int)i);
-  memcpy(d->live, d->kept, sizeof d->live);
-  d->live_count = d->kept_count;
-}
-
-static void cut_file(struct sim_file *f, uint64_t *seed) {
-  for (uint64_t i = 0; i < f->capacity / SECTOR; i++)
-    if (sector_dirty(f, i)) write_back(f, i, survives(seed));
-  if (f->size != f->disk_size && survives(seed)) f->disk_size = f->size;
-  f->size = f->disk_size;
-  for (uint64_t i = f->size; i < f->capacity; i++) f->disk[i] = 0;
-  if (f->capacity) {
-    memcpy(f->cache, f->disk, f->capacity);
-    memcpy(f->seen, f->disk, f->capacity);
-  }
+static void reboot(struct sim *s) {
+  s->boot_id[0]++;
+  s->shut_down = false;
 }
 
 void sim_restart(struct sim *s, uint64_t seed) {
-  for (int i = 0; i < FILES_MAX; i++)
-    if (s->files[i].used) cut_file(&s->files[i], &seed);
-  for (int i = 0; i < DIRECTORIES_MAX; i++) {
-    struct sim_directory *d = &s->directories[i];
-    if (!d->used) continue;
-    if (!d->durable && !survives(&seed)) {
-      memset(d, 0, sizeof *d);
-      continue;
-    }
-    d->durable = true;
-    cut_names(d, &seed);
+  struct sim_unit *units = malloc(SIM_UNITS_MAX * sizeof *units);
+  uint32_t *options = malloc(SIM_UNITS_MAX * sizeof *options);
+  struct sim_disk *left = calloc(1, sizeof *left);
+  if (!units || !options || !left) abort();
+  size_t count = sim_units(s, units);
+  for (size_t i = 0; i < count; i++)
+    options[i] = seed ? sim_unit_random(&units[i], mix(&seed)) : 0;
+  sim_disk_survivor(&s->disk, units, options, count, left);
+  drop_process(s);
+  sim_disk_free(&s->disk);
+  s->disk = *left;
+  reboot(s);
+  free(left);
+  free(options);
+  free(units);
+}
+
+/* Assumption 5 off: what was stored into mappings dies with the process. */
+static void lose_stores(struct sim_disk *disk) {
+  for (int i = 0; i < disk->file_count; i++) {
+    struct sim_file *f = &disk->files[i];
+    if (f->seen) memcpy(f->cache, f->disk, f->capacity);
   }
-  s->boot_id[0]++;
+}
+
+void sim_kill(struct sim *s) {
+  sim_disk_look(&s->disk);
+  if (s->disk.broken[SIM_STORES_OUTLIVE]) lose_stores(&s->disk);
+  sim_disk_look(&s->disk);
   drop_process(s);
 }
 
-void sim_kill(struct sim *s) { drop_process(s); }
+size_t sim_units(struct sim *s, struct sim_unit units[SIM_UNITS_MAX]) {
+  sim_disk_look(&s->disk);
+  return sim_disk_units(&s->disk, units);
+}
+
+static void become(const struct sim *from, struct sim *into) {
+  into->now = from->now;
+  into->wall_ms = from->wall_ms;
+  into->random = from->random;
+  into->events = 0;
+  into->shut_down = from->shut_down;
+  into->interrupts = from->interrupts;
+  into->transfers = 0;
+  memcpy(into->boot_id, from->boot_id, sizeof into->boot_id);
+  memcpy(into->skip, from->skip, sizeof into->skip);
+}
+
+void sim_survivor(const struct sim *from, const struct sim_unit *units,
+                  const uint32_t *options, size_t count, struct sim *into) {
+  drop_process(into);
+  sim_disk_survivor(&from->disk, units, options, count, &into->disk);
+  become(from, into);
+  reboot(into);
+}
+
+void sim_killed(const struct sim *from, struct sim *into) {
+  drop_process(into);
+  sim_disk_copy(&from->disk, &into->disk);
+  become(from, into);
+}
+
+/* ---- the rules ---- */
+
+void sim_break(struct sim *s, enum sim_assumption a) {
+  s->disk.broken[a] = true;
+}
+void sim_set_fs(struct sim *s, enum sim_fs fs) { s->disk.fs = fs; }
+void sim_set_interrupts(struct sim *s, bool on) { s->interrupts = on; }
+void sim_set_blind(struct sim *s, bool on) { s->blind = on; }
 
 void sim_advance(struct sim *s, uint64_t ns) {
   s->now += ns;
   s->wall_ms += (int64_t)(ns / NS_PER_MS);
 }
 void sim_set_wall(struct sim *s, int64_t ms) { s->wall_ms = ms; }
+uint64_t sim_now(const struct sim *s) { return s->now; }
 void sim_fail_sync(struct sim *s, uint64_t k, bool ever) {
   s->fail_sync = k;
   s->fail_sync_ever = ever;
 }
-void sim_set_room(struct sim *s, uint64_t bytes) { s->room = bytes; }
+void sim_set_room(struct sim *s, uint64_t bytes) {
+  s->disk.room = bytes;
+  s->disk.room_error = ENOSPC;
+}
+void sim_set_quota(struct sim *s, uint64_t bytes) {
+  s->disk.room = bytes;
+  s->disk.room_error = EDQUOT;
+}
+uint64_t sim_room_used(const struct sim *s) {
+  return sim_disk_room_used(&s->disk);
+}
 void sim_fail_alloc(struct sim *s, uint64_t k) { s->fail_alloc = k; }
 void sim_skip_sync(struct sim *s, enum io_sync_reason why) {
   s->skip[why] = true;
 }
+
+/* ---- looking at it ---- */
+
 uint64_t sim_sync_count(const struct sim *s, enum io_sync_reason why) {
   return s->sync_count[why];
 }
 
 size_t sim_open_handles(const struct sim *s) {
   size_t n = 0;
-  for (int i = 0; i < HANDLES_MAX; i++) n += s->handles[i].used;
+  for (int i = 0; i < s->handle_count; i++) n += s->handles[i].used;
   return n;
 }
 
 size_t sim_allocations(const struct sim *s) { return s->allocation_count; }
-
 uint64_t sim_disk_checksum(const struct sim *s) {
-  uint64_t sum = 0;
-  for (int d = 0; d < DIRECTORIES_MAX; d++) {
-    const struct sim_directory *dir = &s->directories[d];
-    for (size_t i = 0; dir->used && i < dir->kept_count; i++) {
-      const struct sim_file *f = &s->files[dir->kept[i].file];
-      uint64_t name =
-          checksum64(dir->kept[i].text, strlen(dir->kept[i].text), 0);
-      sum ^= f->disk_size ? checksum64(f->disk, f->disk_size, name) : name;
-    }
-  }
-  return sum;
+  return sim_disk_checksum_durable(&s->disk);
+}
+uint64_t sim_seen_checksum(const struct sim *s) {
+  return sim_disk_checksum_seen(&s->disk);
+}
+struct sim_disk *sim_disk_of(struct sim *s) {
+  return &s->disk;
 }
 
 uint8_t *sim_file_bytes(struct sim *s, const char *directory, const char *name,
                         uint64_t *size) {
-  int d = directory_find(s, directory);
+  int d = sim_directory_find(&s->disk, directory);
   if (d < 0) return NULL;
-  int n = name_find(s->directories[d].live, s->directories[d].live_count, name);
-  if (n < 0) return NULL;
-  struct sim_file *f = &s->files[s->directories[d].live[n].file];
-  *size = f->size;
-  return f->cache;
+  int i = sim_name_find(&s->disk.directories[d], name);
+  if (i < 0) return NULL;
+  *size = s->disk.files[i].size;
+  return s->disk.files[i].cache;
 }
