@@ -45,6 +45,10 @@ SIMPLE_EXAMPLES := $(BUILD)/examples/hello $(BUILD)/examples/group_commit
 # the shared object and see what a host sees.
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 API_TESTS := $(patsubst tests/api/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/api/test_*.c)))
+# Crash tests share what is not named test_*: model, operations, explorer.
+CRASH_TESTS := $(patsubst tests/crash/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/crash/test_*.c)))
+CRASH_OBJ := $(patsubst tests/crash/%.c,$(BUILD)/tests/obj/crash/%.o,\
+               $(filter-out tests/crash/test_%,$(sort $(wildcard tests/crash/*.c))))
 SCRIPT_TESTS := $(sort $(wildcard tests/script/test_*.sh))
 SUPPORT_OBJ := $(patsubst tests/%.c,$(BUILD)/tests/obj/%.o,$(sort $(wildcard tests/support*.c)))
 TEST_LIBS := -lcmocka -lfiu
@@ -91,6 +95,8 @@ $(BUILD)/bench/%.o: bench/%.c $(BUILD)/.flags
 	$(call compile)
 $(BUILD)/tests/obj/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.need-check
 	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests)
+$(BUILD)/tests/obj/crash/%.o: tests/crash/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests)
 $(BUILD)/tests/obj/api/%.o: tests/api/%.c $(BUILD)/.flags | $(BUILD)/.need-check
 	$(call compile,-Itests)
 $(BUILD)/tests/obj/%.o: tests/%.c $(BUILD)/.flags | $(BUILD)/.need-check
@@ -131,6 +137,8 @@ $(BUILD)/libinstrumented.a: $(INSTRUMENTED_OBJ)
 	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
+$(CRASH_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/crash/%.o $(CRASH_OBJ) $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
 $(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUILD)/libduralog.so
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
 	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
@@ -144,7 +152,7 @@ golden: $(GOLDEN_TOOLS) ## make the golden files of this format version again
 	$(Q)tests/golden/make.sh $(BUILD)
 
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(API_TESTS) ## build the tests
+tests: all $(UNIT_TESTS) $(CRASH_TESTS) $(API_TESTS) ## build the tests
 
 .PHONY: check
 check: ## run all tests in all builds; the last line counts them

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+#include "operations.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "frame.h"
+
+static void broken(struct run *r, const char *what) {
+  if (!r->failed) r->failed = what;
+}
+
+static void must(struct run *r, duralog_error e, const char *what) {
+  if (e) broken(r, what);
+}
+
+/* ---- the life of a run ---- */
+
+void run_begin(struct run *r, const struct crash_mode *mode, int skip) {
+  r->sim = sim_new();
+  if (!r->sim) abort();
+  r->log = NULL;
+  r->failed = NULL;
+  r->may_lose = CRASH_KILL;
+  r->skip = skip;
+  if (skip >= 0) sim_skip_sync(r->sim, (enum io_sync_reason)skip);
+  memset(&r->model, 0, sizeof r->model);
+  r->model.mode = mode;
+  r->options = (duralog_options){.struct_size = sizeof r->options,
+                                 .durability = mode->durability,
+                                 .strict = mode->strict,
+                                 .pad_syncs = mode->pad_syncs,
+                                 .copying_reads = mode->copying_reads,
+                                 .segment_bytes = SEGMENT_BYTES_MIN,
+                                 .host_driven = true,
+                                 .environment = sim_environment(r->sim)};
+}
+
+void run_end(struct run *r) {
+  sim_on_event(r->sim, NULL, NULL);
+  sim_free(r->sim);
+  r->sim = NULL;
+  r->log = NULL;
+}
+
+void run_died(struct run *r) { r->log = NULL; }
+
+void run_open(struct run *r, enum crash_kind kind) {
+  r->may_lose = kind;
+  duralog_report report = {.struct_size = sizeof report};
+  duralog *log = NULL;
+  if (duralog_open(CRASH_DIRECTORY, &r->options, &log, &report, NULL)) {
+    broken(r, "cannot be opened");
+    return;
+  }
+  r->log = log;
+  r->may_lose = CRASH_KILL;
+  const char *wrong = model_check(&r->model, kind, log, report.end);
+  if (!wrong) wrong = model_adopt(&r->model, log, report.end);
+  if (wrong) broken(r, wrong);
+}
+
+static void look(struct run *r) {
+  duralog_watermarks w = {.struct_size = sizeof w};
+  if (!r->log) return;
+  must(r, duralog_get_watermarks(r->log, &w), "no watermarks");
+  if (w.durable > w.end) broken(r, "durable is beyond the end");
+  if (w.end != r->model.count) broken(r, "the end is not behind what returned");
+  model_saw(&r->model, w.end, w.durable);
+}
+
+/* ---- appending ---- */
+
+enum { BATCH_MAX = 4 };
+
+static duralog_error append(struct run *r, const uint32_t *sizes, size_t count,
+                            bool keyed, duralog_level level) {
+  static uint8_t bytes[BATCH_MAX][MODEL_RECORD_BYTES_MAX];
+  duralog_entry entries[BATCH_MAX];
+  struct model *m = &r->model;
+  uint64_t first = UINT64_MAX;
+  for (size_t i = 0; i < count; i++) {
+    struct model_record *record = model_add(m, sizes[i], keyed);
+    model_fill(record, bytes[i]);
+    entries[i] = (duralog_entry){.data = bytes[i], .size = sizes[i]};
+    if (!keyed) continue;
+    entries[i].key = &record->content;
+    entries[i].key_size = sizeof record->content;
+    entries[i].has_timestamp = true;
+    entries[i].timestamp_ms = INT64_C(1700000000000) + (int64_t)i;
+  }
+  duralog_error e = duralog_append_batch(r->log, entries, count, level, &first);
+  if (e) {
+    /* Nothing was appended; but with the sync that failed it may have been. */
+    duralog_watermarks w = {.struct_size = sizeof w};
+    duralog_get_watermarks(r->log, &w);
+    if (w.end == m->count) m->in_flight = 0;
+    return e;
+  }
+  if (first != m->count) broken(r, "an offset is not the next one");
+  model_returned(m, level, sim_now(r->sim));
+  return e;
+}
+
+static void append_ok(struct run *r, uint32_t size, duralog_level level) {
+  must(r, append(r, &size, 1, false, level), "an append failed");
+}
+
+static void op_append(struct run *r) {
+  append_ok(r, 40, DURALOG_LEVEL_DEFAULT);
+}
+
+static void op_large(struct run *r) {
+  append_ok(r, 700, DURALOG_LEVEL_DEFAULT);
+}
+
+static void op_empty(struct run *r) { append_ok(r, 0, DURALOG_LEVEL_DEFAULT); }
+
+static void op_batch(struct run *r) {
+  static const uint32_t sizes[] = {200, 10, 250};
+  must(r, append(r, sizes, 3, false, DURALOG_LEVEL_DEFAULT), "a batch failed");
+}
+
+static void op_keyed(struct run *r) {
+  static const uint32_t sizes[] = {30, 60};
+  must(r, append(r, sizes, 2, true, DURALOG_LEVEL_DEFAULT), "a batch failed");
+}
+
+static void op_written(struct run *r) {
+  append_ok(r, 50, DURALOG_LEVEL_WRITTEN);
+}
+
+static void op_durable(struct run *r) {
+  append_ok(r, 60, DURALOG_LEVEL_DURABLE);
+}
+
+/* ---- syncing, waiting, time ---- */
+
+static void op_sync(struct run *r) {
+  must(r, duralog_sync(r->log), "a sync failed");
+  model_saw(&r->model, r->model.count, r->model.count);
+}
+
+static void op_wait(struct run *r) {
+  if (r->model.count == 0) return;
+  must(r, duralog_wait(r->log, r->model.count - 1, DURALOG_LEVEL_DURABLE, -1),
+       "a wait failed");
+  model_saw(&r->model, r->model.count, r->model.count);
+}
+
+static void op_tick(struct run *r) {
+  must(r, duralog_tick(r->log), "a tick failed");
+  r->model.called_ns = sim_now(r->sim);
+}
+
+static void op_pass(struct run *r) {
+  sim_advance(r->sim, 30 * NS_PER_MS);
+  op_tick(r);
+}
+
+static void op_read(struct run *r) {
+  duralog_reader *reader = NULL;
+  duralog_record record;
+  uint64_t n = 0;
+  must(r, duralog_reader_open(r->log, DURALOG_LEVEL_DURABLE, &reader),
+       "no reader");
+  while (reader && duralog_read_next(reader, &record) == DURALOG_OK) n++;
+  model_saw(&r->model, n, n); /* I2: shown by reading */
+  duralog_reader_close(&reader);
+}
+
+/* ---- segments ---- */
+
+static uint64_t room_in_segment(struct run *r) {
+  duralog_segment s = {.struct_size = sizeof s};
+  size_t index = 0;
+  while (duralog_get_segment(r->log, index, &s) == DURALOG_OK) index++;
+  return s.bytes - FRAME_HEADER_BYTES - s.used;
+}
+
+/* Fill the segment up, unwatched, until a small record would roll. */
+static void fill(struct run *r) {
+  enum { SMALL = 72, FRAMING = 40, PIECE = 3900 };
+  uint64_t room;
+  r->unwatched = true;
+  while (!r->failed && (room = room_in_segment(r)) >= SMALL)
+    append_ok(r, (uint32_t)min_u64(PIECE, room - FRAMING),
+              DURALOG_LEVEL_WRITTEN);
+  r->unwatched = false;
+}
+
+static void op_roll(struct run *r) {
+  fill(r);
+  r->unwatched = true;
+  op_sync(r);
+  r->unwatched = false;
+  op_append(r);
+}
+
+static void op_burst(struct run *r) {
+  fill(r);
+  op_written(r);
+}
+
+/* ---- opening and dying ---- */
+
+static void op_close(struct run *r) {
+  must(r, duralog_close(&r->log), "closing failed");
+  model_saw(&r->model, r->model.count, r->model.count);
+}
+
+static void op_reopen(struct run *r) {
+  op_close(r);
+  run_open(r, CRASH_KILL);
+}
+
+static void op_kill(struct run *r) {
+  run_died(r);
+  sim_kill(r->sim);
+  run_open(r, CRASH_KILL);
+}
+
+static void op_cut(struct run *r) {
+  run_died(r);
+  sim_restart(r->sim, r->model.count * 31 + r->model.next_content + 1);
+  run_open(r, CRASH_POWER);
+}
+
+/* Killed by itself when it comes to this event. */
+static void die_in(struct run *r, const char *what,
+                   void (*body)(struct run *)) {
+  r->die_at = what;
+  if (setjmp(r->die_point) == 0) body(r);
+  r->die_at = NULL;
+  r->unwatched = false;
+  run_died(r);
+  sim_kill(r->sim);
+  run_open(r, CRASH_KILL);
+}
+
+static void op_die_naming(struct run *r) {
+  die_in(r, "sync/segment-name", op_roll);
+}
+
+static void op_die_storing(struct run *r) {
+  die_in(r, "append/stored", op_batch);
+}
+
+/* ---- failing ---- */
+
+/* After the sync that failed: nothing is promised any more, reading goes on,
+ * and the next opening finds out. */
+static void expect_poisoned(struct run *r) {
+  static const uint32_t size = 20;
+  duralog_watermarks before = {.struct_size = sizeof before}, after = before;
+  duralog_get_watermarks(r->log, &before);
+  if (append(r, &size, 1, false, DURALOG_LEVEL_WRITTEN) != DURALOG_E_POISONED)
+    broken(r, "I14: an append succeeded after a failed sync");
+  if (duralog_sync(r->log) != DURALOG_E_POISONED)
+    broken(r, "I14: a sync succeeded after a failed one");
+  duralog_get_watermarks(r->log, &after);
+  if (after.durable != before.durable || after.end != before.end)
+    broken(r, "I14: watermarks moved after a failed sync");
+  if (duralog_close(&r->log) != DURALOG_E_POISONED)
+    broken(r, "I14: closing says that all is well after a failed sync");
+  run_open(r, CRASH_POWER);
+}
+
+static void fail_a_sync(struct run *r, enum sim_fs fs) {
+  sim_set_fs(r->sim, fs);
+  op_written(r);
+  r->may_lose = CRASH_POWER;
+  sim_fail_sync(r->sim, 1, false);
+  duralog_error e = duralog_sync(r->log);
+  if (fs == SIM_JOURNAL && e == DURALOG_OK) { /* told one call late */
+    model_saw(&r->model, r->model.count, r->model.count);
+    op_written(r);
+    e = duralog_sync(r->log);
+  }
+  sim_fail_sync(r->sim, 0, false);
+  /* A finished segment's late error is nobody's: its journal has the bytes, and
+   * nothing of it is to be synced again. */
+  if (fs == SIM_JOURNAL && e == DURALOG_OK) {
+    r->may_lose = CRASH_KILL;
+    return;
+  }
+  if (e != DURALOG_E_POISONED)
+    broken(r, "I14: a sync that failed was not reported");
+  expect_poisoned(r);
+}
+
+static void op_fail_ext4(struct run *r) { fail_a_sync(r, SIM_EXT4); }
+static void op_fail_journal(struct run *r) { fail_a_sync(r, SIM_JOURNAL); }
+static void op_fail_btrfs(struct run *r) { fail_a_sync(r, SIM_BTRFS); }
+
+/* The directory's sync fails, and the file system with it. */
+static void op_fail_xfs(struct run *r) {
+  static const uint32_t size = 40;
+  sim_set_fs(r->sim, SIM_XFS);
+  fill(r);
+  uint64_t names = sim_sync_count(r->sim, IO_SYNC_SEGMENT_NAME);
+  uint64_t k = 0;
+  do { /* find the directory's among the syncs of a roll */
+    sim_fail_sync(r->sim, ++k, false);
+    duralog_error e = append(r, &size, 1, false, DURALOG_LEVEL_WRITTEN);
+    bool name_failed =
+        e && sim_sync_count(r->sim, IO_SYNC_SEGMENT_NAME) > names;
+    if (e == DURALOG_E_POISONED && !name_failed) break;
+    if (e == DURALOG_OK || name_failed) break;
+  } while (k < 4);
+  sim_fail_sync(r->sim, 0, false);
+  duralog_close(&r->log);
+  run_died(r);
+  sim_restart(r->sim, r->model.count + 1); /* nothing else brings it back */
+  run_open(r, CRASH_POWER);
+}
+
+/* The disk is full; then it is not. */
+static void op_full(struct run *r) {
+  static const uint32_t small = 40, large = 3900;
+  duralog_error e;
+  bool quota = r->model.mode->strict;
+  (quota ? sim_set_quota : sim_set_room)(r->sim, sim_room_used(r->sim));
+  r->unwatched = true;
+  do e = append(r, &large, 1, false, DURALOG_LEVEL_WRITTEN);
+  while (e == DURALOG_OK);
+  do e = append(r, &small, 1, false, DURALOG_LEVEL_WRITTEN);
+  while (e == DURALOG_OK);
+  r->unwatched = false;
+  if (e != DURALOG_E_FULL) broken(r, "I19: a full disk is not called so");
+  if (append(r, &small, 1, false, DURALOG_LEVEL_DEFAULT) != DURALOG_E_FULL)
+    broken(r, "I19: a full disk takes a record");
+  look(r);
+  sim_set_room(r->sim, 0);
+  op_append(r);
+}
+
+/* ---- the table ---- */
+
+const struct operation operations[] = {
+    {"append", op_append},
+    {"large", op_large},
+    {"empty", op_empty},
+    {"batch", op_batch},
+    {"keyed", op_keyed},
+    {"written", op_written},
+    {"durable", op_durable},
+    {"sync", op_sync},
+    {"wait", op_wait},
+    {"read", op_read},
+    {"tick", op_tick},
+    {"pass", op_pass},
+    {"roll", op_roll},
+    {"burst", op_burst},
+    {"reopen", op_reopen},
+    {"kill", op_kill},
+    {"cut", op_cut},
+    {"die-naming", op_die_naming},
+    {"die-storing", op_die_storing},
+    {"fail-ext4", op_fail_ext4},
+    {"fail-journal", op_fail_journal},
+    {"fail-xfs", op_fail_xfs},
+    {"fail-btrfs", op_fail_btrfs},
+    {"full", op_full},
+};
+const size_t operation_count = sizeof operations / sizeof *operations;
+
+int skip_from_environment(void) {
+  static const char *const names[] = {
+#define SYNC_NAME(name, text) text,
+      IO_SYNC_REASONS(SYNC_NAME)
+#undef SYNC_NAME
+  };
+  const char *given = getenv("SKIP");
+  for (int i = 0; given && i < IO_SYNC_REASON_COUNT; i++)
+    if (strcmp(given, names[i]) == 0) return i;
+  return -1;
+}
