@@ -179,7 +179,8 @@ typedef struct duralog_options {
    * disk from its creation, and one is prepared ahead. */
   uint64_t segment_bytes;
   /* Largest record (key and data together); default a quarter of a segment,
-   * at most segment_bytes less 4352. Memory is not reserved for it. */
+   * at most segment_bytes less 4352, or 8448 with pad_syncs. Memory is not
+   * reserved for it. */
   uint64_t record_bytes_max;
   /* Permission bits of new files; default 0600 (directory: the same and
    * search where there is read). The umask applies. */

@@ -78,6 +78,7 @@ void tail_enter(struct duralog *log, struct segment *s, const struct walk *w) {
   t->map = s->map;
   t->position = w->position;
   t->limit = s->bytes - FRAME_HEADER_BYTES;
+  if (log->pad_syncs) t->limit -= PAD_BLOCK_BYTES;
   t->offset = w->offset;
   t->base = w->base;
   t->base_time = w->base_time;
@@ -115,21 +116,39 @@ static uint32_t put_internal(struct duralog *log, enum frame_type type,
   return put_frame(log, type, body, size, size);
 }
 
+/* Where the tail lies once it is padded. In a segment of a log that pads, the
+ * last block is kept for a ROLL, and behind every frame there is room for the
+ * header of a PAD: so no block with synced records is ever written into again.
+ * An older position may lie behind that; the next frame is a ROLL then. */
+static uint64_t tail_padded(const struct tail *t) {
+  uint64_t from = t->position + FRAME_HEADER_BYTES;
+  if (t->position % PAD_BLOCK_BYTES == 0 || t->position > t->limit)
+    return t->position;
+  return align_up(from, PAD_BLOCK_BYTES);
+}
+
 /* End the tail on a block boundary, so that no later sync writes over records
  * that this one makes durable (README, assumption 2). */
 void tail_pad(struct duralog *log) {
   struct tail *t = &log->tail;
   static const uint8_t nothing[1];
-  if (t->position % PAD_BLOCK_BYTES == 0) return;
-  uint64_t from = t->position + FRAME_HEADER_BYTES;
-  if (from > t->limit) return; /* nothing fits there any more */
-  uint64_t to = min_u64(align_up(from, PAD_BLOCK_BYTES), t->limit);
+  uint64_t to = tail_padded(t);
+  if (to == t->position) return;
   STEP(log->io, "pad/frame");
-  put_frame(log, FRAME_PAD, nothing, 0, (uint32_t)(to - from));
+  put_frame(log, FRAME_PAD, nothing, 0,
+            (uint32_t)(to - t->position - FRAME_HEADER_BYTES));
 }
 
 bool tail_fits(const struct duralog *log, uint64_t bytes) {
   return log->tail.position + bytes <= log->tail.limit;
+}
+
+bool tail_epoch_fits(const struct duralog *log, uint64_t bytes) {
+  uint64_t epoch = frame_bytes(FRAME_EPOCH_BODY_BYTES);
+  if (!log->pad_syncs) return tail_fits(log, epoch + bytes);
+  struct tail t = {.position = tail_padded(&log->tail) + epoch,
+                   .limit = log->tail.limit};
+  return tail_padded(&t) + bytes <= t.limit;
 }
 
 void tail_read_clock(struct duralog *log, uint64_t tick) {
@@ -176,6 +195,8 @@ void tail_epoch(struct duralog *log, uint64_t epoch) {
   uint8_t body[FRAME_EPOCH_BODY_BYTES];
   store64(body, epoch);
   store64(body + 8, t->epoch);
+  /* What an earlier writer left in this block may be durable by now. */
+  if (log->pad_syncs) tail_pad(log);
   STEP(log->io, "epoch/frame");
   put_internal(log, FRAME_EPOCH, body, sizeof body);
   STEP(log->io, "epoch/stored");
@@ -470,7 +491,8 @@ static duralog_error entry_valid(const struct duralog *log,
 
 /* The largest batch that surely fits into a segment of this log. */
 static uint64_t batch_bytes_max(const struct duralog *log) {
-  return log->segment_bytes - SEGMENT_HEADER_BYTES - FRAME_HEADER_BYTES -
+  uint64_t roll = FRAME_HEADER_BYTES + (log->pad_syncs ? PAD_BLOCK_BYTES : 0);
+  return log->segment_bytes - SEGMENT_HEADER_BYTES - roll -
          (FRAME_HEADER_BYTES + FRAME_EPOCH_BODY_BYTES);
 }
 

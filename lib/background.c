@@ -76,7 +76,7 @@ duralog_error prepare_next(struct duralog *log) {
 static bool epoch_fits(struct duralog *log, uint64_t need) {
   append_lock(log);
   bool fits = !atomic_load(&log->tail.segment->started) ||
-              tail_fits(log, frame_bytes(FRAME_EPOCH_BODY_BYTES) + need);
+              tail_epoch_fits(log, need);
   append_unlock(log);
   return fits;
 }

@@ -190,6 +190,8 @@ void tail_roll(struct duralog *, struct segment *next, uint64_t epoch);
 void tail_epoch(struct duralog *, uint64_t epoch);
 void tail_pad(struct duralog *);
 bool tail_fits(const struct duralog *, uint64_t bytes);
+/* The same behind an EPOCH frame. */
+bool tail_epoch_fits(const struct duralog *, uint64_t bytes);
 void tail_read_clock(struct duralog *, uint64_t tick);
 
 /* ---- sync.c ---- */

@@ -7,7 +7,8 @@
 enum {
   /* Header page, a record's own framing, an EPOCH and a ROLL frame, rounded up:
    * what a segment needs besides its largest record. */
-  RECORD_ROOM_BYTES = 4352
+  RECORD_ROOM_BYTES = 4352,
+  RECORD_ROOM_PADDED_BYTES = RECORD_ROOM_BYTES + 4096 /* its ROLL has a block */
 };
 
 /* What is wrong with them; NULL if nothing. */
@@ -18,6 +19,9 @@ static const char *options_problem(const duralog_options *o) {
     return "segment_bytes: from 16 KiB to 1 GiB, a multiple of 4096";
   if (o->record_bytes_max > o->segment_bytes - RECORD_ROOM_BYTES)
     return "record_bytes_max: at most segment_bytes less 4352";
+  if (o->pad_syncs &&
+      o->record_bytes_max > o->segment_bytes - RECORD_ROOM_PADDED_BYTES)
+    return "record_bytes_max: at most segment_bytes less 8448 with pad_syncs";
   if (o->read_level < DURALOG_LEVEL_DEFAULT ||
       o->read_level > DURALOG_LEVEL_DURABLE)
     return "read_level: no such level";

@@ -286,12 +286,15 @@ static struct capture capture_now(const struct duralog *log) {
   return c;
 }
 
-/* With padding, what is appended from now on begins in a block of its own. */
-static struct capture capture(struct duralog *log) {
-  if (!log->pad_syncs || atomic_load(&log->end) == atomic_load(&log->durable))
+/* With padding, what is appended from now on begins in a block of its own; an
+ * epoch too, since it must outlast what is written behind it. */
+static struct capture capture(struct duralog *log, enum io_sync_reason why) {
+  bool epoch = why == IO_SYNC_EPOCH;
+  if (!log->pad_syncs ||
+      (!epoch && atomic_load(&log->end) == atomic_load(&log->durable)))
     return capture_now(log);
   append_lock(log);
-  if (!(atomic_load(&log->append_block) & BLOCK_BEGIN)) tail_pad(log);
+  if (epoch || !(atomic_load(&log->append_block) & BLOCK_BEGIN)) tail_pad(log);
   struct capture c = capture_now(log);
   append_unlock(log);
   return c;
@@ -300,7 +303,7 @@ static struct capture capture(struct duralog *log) {
 duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   uint64_t began = log->io->now(log->io);
-  struct capture c = capture(log);
+  struct capture c = capture(log, why);
   atomic_store(&log->lead.covers, c.end);
   if (c.end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
       !atomic_load(&log->settle_pending)) {

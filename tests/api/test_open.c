@@ -89,6 +89,10 @@ static void record_size_has_a_bound(struct test_place *at) {
   refuse(at, &o);
   o.record_bytes_max = o.segment_bytes - 4352;
   close_log(open_with(at->path, &o));
+  o.pad_syncs = true;
+  refuse(at, &o);
+  o.record_bytes_max = o.segment_bytes - 8448;
+  close_log(open_with(at->path, &o));
 }
 
 static void levels_and_modes_have_bounds(struct test_place *at) {
