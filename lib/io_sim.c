@@ -195,8 +195,10 @@ static int op_file_open(io_env *io, int dir, const char *name, int flags,
   struct sim_directory *d = directory_of(s, dir);
   (void)mode;
   int file = sim_name_find(d, name);
-  if (!(flags & IO_CREATE)) return file < 0 ? file : handle_new(s, false, file);
-  return file >= 0 ? -EEXIST : file_create(s, d, name);
+  if (flags & IO_CREATE) return file >= 0 ? -EEXIST : file_create(s, d, name);
+  if (file < 0) return file;
+  s->disk.files[file].late_error = false; /* told to older descriptors only */
+  return handle_new(s, false, file);
 }
 
 static int op_close(io_env *io, int handle) {
@@ -644,6 +646,8 @@ void sim_skip_sync(struct sim *s, enum io_sync_reason why) {
 }
 
 /* ---- looking at it ---- */
+
+bool sim_is_shut_down(const struct sim *s) { return s->shut_down; }
 
 uint64_t sim_sync_count(const struct sim *s, enum io_sync_reason why) {
   return s->sync_count[why];

@@ -89,6 +89,8 @@ void sim_skip_sync(struct sim *, enum io_sync_reason);
 
 /* ---- looking at it ---- */
 
+/* An XFS that gave up: only a restart brings it back. */
+bool sim_is_shut_down(const struct sim *);
 uint64_t sim_sync_count(const struct sim *, enum io_sync_reason);
 /* Handles open and pieces of memory allocated, for leak checks. */
 size_t sim_open_handles(const struct sim *);

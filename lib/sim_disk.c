@@ -320,7 +320,7 @@ static void harm_units(const struct sim_disk *disk, int file,
   enum { PER_BLOCK = SIM_BLOCK / SIM_SECTOR };
   for (size_t i = from; i < to; i++) {
     int block = l->list[i].index / PER_BLOCK;
-    bool known = false;
+    bool known = block < disk->harm_from_block;
     for (size_t j = to; j < l->count; j++) known |= l->list[j].index == block;
     if (!known) unit_add(l, SIM_UNIT_HARM, file, block, 2);
   }
@@ -508,6 +508,7 @@ static void copy_rules(const struct sim_disk *from, struct sim_disk *to) {
   to->room = from->room;
   to->room_error = from->room_error;
   memcpy(to->broken, from->broken, sizeof to->broken);
+  to->harm_from_block = from->harm_from_block;
 }
 
 void sim_disk_survivor(const struct sim_disk *from,
@@ -559,8 +560,9 @@ void sim_disk_copy(const struct sim_disk *from, struct sim_disk *to) {
   for (int i = 0; i < from->file_count || i < to->file_count; i++) {
     const struct sim_file *f = &from->files[i];
     if (f->used)
-      file_put(to, i, f->capacity, f->size, f->cache)->locked_by =
-          from->broken[SIM_LOCK_ENDS] ? f->locked_by : 0;
+      file_put(to, i, f->capacity, f->size,
+               f->seen && from->broken[SIM_STORES_OUTLIVE] ? f->disk : f->cache)
+          ->locked_by = from->broken[SIM_LOCK_ENDS] ? f->locked_by : 0;
     else
       to->files[i].used = false;
   }

@@ -108,6 +108,7 @@ struct sim_disk {
   struct sim_directory directories[SIM_DIRECTORIES_MAX];
   enum sim_fs fs;
   bool broken[SIM_ASSUMPTION_END]; /* assumptions that do not hold */
+  int harm_from_block; /* without assumption 2: earlier blocks are spared */
   uint64_t room;                   /* 0: no limit */
   int room_error;                  /* ENOSPC or EDQUOT */
 };

@@ -8,6 +8,8 @@
 #include "checksum.h"
 #include "format.h"
 
+enum { PICTURES_MAX = 3 };
+
 struct explorer *explorer_new(void) {
   struct explorer *e = calloc(1, sizeof *e);
   if (!e) abort();
@@ -199,13 +201,20 @@ static const char *recover(struct explorer *e, struct sim *w,
 
 /* ---- failures ---- */
 
-static void note_failure(struct explorer *e, const char *wrong, int depth) {
+static void note_failure(struct explorer *e, const char *wrong) {
   unsigned invariant = 0;
-  if (sscanf(wrong, "I%u", &invariant) == 1 && invariant < 40)
-    e->wrong_by_invariant[invariant]++;
-  e->path.depth = depth + 1;
+  if (sscanf(wrong, "I%u", &invariant) != 1 || invariant > INVARIANT_MAX)
+    invariant = 0;
+  e->wrong_by_invariant[invariant]++;
   e->wrong_count++;
   if (!e->wrong) e->wrong = wrong;
+}
+
+void explorer_failed(struct explorer *e, const char *wrong) {
+  note_failure(e, wrong);
+  if (e->wrong_count <= PICTURES_MAX && !e->quiet)
+    fprintf(stderr, "\nbroken:    %s (without a crash)\nreplay: %s 0/0\n",
+            wrong, e->replay);
 }
 
 /* Try one survivor that lies in the world of this depth. */
@@ -243,8 +252,9 @@ static void fail_here(struct explorer *e, struct sim *at, size_t count,
                       const char *what, const char *wrong, int depth) {
   /* A failure inside of a recovery was noted where it happened. */
   if (e->path.depth > depth + 1) return;
-  note_failure(e, wrong, depth);
-  if (!e->quiet && e->wrong_count <= 3)
+  note_failure(e, wrong);
+  e->path.depth = depth + 1;
+  if (!e->quiet && e->wrong_count <= PICTURES_MAX)
     picture_print(e, at, e->units[depth], e->options[depth], count, what,
                   wrong);
 }

@@ -18,7 +18,7 @@
 
 #define CRASH_DIRECTORY "/log"
 
-enum { DEPTH_MAX = 3, CHOICE_KILL = -1, NOT_CHOSEN = -2 };
+enum { DEPTH_MAX = 3, INVARIANT_MAX = 35, CHOICE_KILL = -1, NOT_CHOSEN = -2 };
 
 /* How much is tried. */
 struct budget {
@@ -63,12 +63,14 @@ struct explorer {
   struct sim *worlds[DEPTH_MAX + 2]; /* two more to be damaged */
   struct sim_unit *units[DEPTH_MAX];
   uint32_t *options[DEPTH_MAX];
+  int broken; /* an assumption that does not hold, or 0 */
+  bool harm_spares_headers; /* without assumption 2 */
   void (*forge)(struct sim *, const struct run *); /* assumption 8 off */
   bool active;
   uint64_t recoveries, kills, nested, lives, damages, points;
   /* The first failure, and how many there were of each invariant. */
   const char *wrong;
-  uint64_t wrong_count, wrong_by_invariant[40];
+  uint64_t wrong_count, wrong_by_invariant[INVARIANT_MAX + 1];
   bool quiet; /* no picture */
   char replay[256];
 };
@@ -80,6 +82,8 @@ void explorer_free(struct explorer *);
 void explorer_watch(struct explorer *, struct run *, bool active);
 /* A crash now, between two calls. */
 void explorer_point(struct explorer *, const char *what);
+/* The run itself went wrong: no crash was needed. */
+void explorer_failed(struct explorer *, const char *wrong);
 
 /* ---- picture.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "operations.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +18,27 @@ static void must(struct run *r, duralog_error e, const char *what) {
 
 /* ---- the life of a run ---- */
 
-void run_begin(struct run *r, const struct crash_mode *mode, int skip) {
+/* The sync reason that $SKIP names, or -1. */
+static int skip_from_environment(void) {
+  static const char *const names[] = {
+#define SYNC_NAME(name, text) text,
+      IO_SYNC_REASONS(SYNC_NAME)
+#undef SYNC_NAME
+  };
+  const char *given = getenv("SKIP");
+  for (int i = 0; given && i < IO_SYNC_REASON_COUNT; i++)
+    if (strcmp(given, names[i]) == 0) return i;
+  return -1;
+}
+
+void run_begin(struct run *r, const struct crash_mode *mode, int assumption) {
+  int skip = skip_from_environment();
   r->sim = sim_new();
   if (!r->sim) abort();
+  if (assumption) sim_break(r->sim, (enum sim_assumption)assumption);
   r->log = NULL;
   r->failed = NULL;
   r->may_lose = CRASH_KILL;
-  r->skip = skip;
   if (skip >= 0) sim_skip_sync(r->sim, (enum io_sync_reason)skip);
   memset(&r->model, 0, sizeof r->model);
   r->model.mode = mode;
@@ -49,9 +64,12 @@ void run_died(struct run *r) { r->log = NULL; }
 void run_open(struct run *r, enum crash_kind kind) {
   r->may_lose = kind;
   duralog_report report = {.struct_size = sizeof report};
+  duralog_diagnostic d = {.struct_size = sizeof d};
   duralog *log = NULL;
-  if (duralog_open(CRASH_DIRECTORY, &r->options, &log, &report, NULL)) {
-    broken(r, "cannot be opened");
+  if (duralog_open(CRASH_DIRECTORY, &r->options, &log, &report, &d)) {
+    broken(r, "I6: cannot be opened");
+    fprintf(stderr, "%s: %s\n", duralog_error_name(d.error), d.text);
+
     return;
   }
   r->log = log;
@@ -176,7 +194,9 @@ static uint64_t room_in_segment(struct run *r) {
   duralog_segment s = {.struct_size = sizeof s};
   size_t index = 0;
   while (duralog_get_segment(r->log, index, &s) == DURALOG_OK) index++;
-  return s.bytes - FRAME_HEADER_BYTES - s.used;
+  uint64_t kept = r->options.pad_syncs ? 4096 + FRAME_HEADER_BYTES : 0;
+  uint64_t end = s.used + kept + FRAME_HEADER_BYTES;
+  return end < s.bytes ? s.bytes - end : 0;
 }
 
 /* Fill the segment up, unwatched, until a small record would roll. */
@@ -279,10 +299,12 @@ static void fail_a_sync(struct run *r, enum sim_fs fs) {
     e = duralog_sync(r->log);
   }
   sim_fail_sync(r->sim, 0, false);
-  /* A finished segment's late error is nobody's: its journal has the bytes, and
-   * nothing of it is to be synced again. */
+  /* A finished segment's late error comes with its seal, if ever: the journal
+   * has the bytes. */
   if (fs == SIM_JOURNAL && e == DURALOG_OK) {
-    r->may_lose = CRASH_KILL;
+    e = duralog_close(&r->log);
+    if (e && e != DURALOG_E_POISONED) broken(r, "I14: closing failed oddly");
+    run_open(r, CRASH_POWER);
     return;
   }
   if (e != DURALOG_E_POISONED)
@@ -332,6 +354,9 @@ static void op_full(struct run *r) {
   if (append(r, &small, 1, false, DURALOG_LEVEL_DEFAULT) != DURALOG_E_FULL)
     broken(r, "I19: a full disk takes a record");
   look(r);
+  if (duralog_sync(r->log))
+    broken(r, "I19: a sync of what is there needs space");
+  model_saw(&r->model, r->model.count, r->model.count);
   sim_set_room(r->sim, 0);
   op_append(r);
 }
@@ -366,14 +391,33 @@ const struct operation operations[] = {
 };
 const size_t operation_count = sizeof operations / sizeof *operations;
 
-int skip_from_environment(void) {
-  static const char *const names[] = {
-#define SYNC_NAME(name, text) text,
-      IO_SYNC_REASONS(SYNC_NAME)
-#undef SYNC_NAME
-  };
-  const char *given = getenv("SKIP");
-  for (int i = 0; given && i < IO_SYNC_REASON_COUNT; i++)
-    if (strcmp(given, names[i]) == 0) return i;
-  return -1;
+/* ---- sequences ---- */
+
+static void describe(struct explorer *e, const struct crash_mode *mode,
+                     const struct sequence *s) {
+  char *text = e->replay;
+  size_t size = sizeof e->replay;
+  int n = snprintf(text, size, "build/tests/test_crash replay %s ", mode->name);
+  for (int i = 0; i < s->length; i++)
+    n += snprintf(text + n, size - (size_t)n, "%s%s", i ? "," : "",
+                  s->operations[i]->name);
+  if (s->length == 0) snprintf(text + n, size - (size_t)n, "-");
+}
+
+void sequence_run(struct explorer *e, const struct crash_mode *mode,
+                  const struct sequence *s) {
+  static struct run run;
+  describe(e, mode, s);
+  run_begin(&run, mode, e->broken);
+  sim_disk_of(run.sim)->harm_from_block = e->harm_spares_headers ? 1 : 0;
+  explorer_watch(e, &run, s->length == 0);
+  run_open(&run, CRASH_KILL);
+  if (s->length == 0) explorer_point(e, "opened");
+  for (int i = 0; i < s->length && !run.failed; i++) {
+    explorer_watch(e, &run, i + 1 == s->length);
+    s->operations[i]->run(&run);
+    if (!run.failed) explorer_point(e, "returned");
+  }
+  if (run.failed) explorer_failed(e, run.failed);
+  run_end(&run);
 }

@@ -17,15 +17,23 @@ struct operation {
 extern const struct operation operations[];
 extern const size_t operation_count;
 
-/* A new world with a log of this mode, which is not open yet. */
-void run_begin(struct run *, const struct crash_mode *, int skip);
+/* A new world with a log of this mode, which is not open yet. Syncs that $SKIP
+ * names do nothing in it; `broken` is an assumption that does not hold, or 0.
+ */
+void run_begin(struct run *, const struct crash_mode *, int broken);
 void run_end(struct run *);
 /* Open the log (NULL until it is) and compare it with the model. */
 void run_open(struct run *, enum crash_kind);
 /* The process, or the power, is gone in the middle of anything. */
 void run_died(struct run *);
 
-/* The sync reason that $SKIP names, or -1. */
-int skip_from_environment(void);
+/* A sequence of operations, crashed at each event of the last one. */
+enum { SEQUENCE_MAX = 3 };
+struct sequence {
+  const struct operation *operations[SEQUENCE_MAX];
+  int length;
+};
+void sequence_run(struct explorer *, const struct crash_mode *,
+                  const struct sequence *);
 
 #endif

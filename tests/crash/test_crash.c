@@ -24,12 +24,10 @@
 #include "operations.h"
 #include "support.h"
 
-enum { LENGTH_MAX = 3 };
-
 struct plan {
   const char *name;
   int length_max;
-  struct budget budgets[LENGTH_MAX + 1]; /* by length */
+  struct budget budgets[SEQUENCE_MAX + 1]; /* by length */
 };
 
 static const struct plan plans[] = {
@@ -52,52 +50,10 @@ static const struct plan plans[] = {
       {256, 256, 64, 16, 16, 6, 3}}},
 };
 
-struct sequence {
-  const struct operation *operations[LENGTH_MAX];
-  int length;
-};
-
-static void describe(const struct sequence *s, const struct crash_mode *mode,
-                     char *text, size_t size) {
-  int n = snprintf(text, size, "build/tests/test_crash replay %s ", mode->name);
-  for (int i = 0; i < s->length; i++)
-    n += snprintf(text + n, size - (size_t)n, "%s%s", i ? "," : "",
-                  s->operations[i]->name);
-  if (s->length == 0) snprintf(text + n, size - (size_t)n, "-");
-}
-
-/* An operation itself went wrong: no crash needed. */
-static void note_run_failure(struct explorer *e, const char *wrong) {
-  unsigned invariant = 0;
-  if (sscanf(wrong, "I%u", &invariant) == 1 && invariant < 40)
-    e->wrong_by_invariant[invariant]++;
-  if (!e->wrong) e->wrong = wrong;
-  if (e->wrong_count++ < 3 && !e->quiet)
-    fprintf(stderr, "\nbroken:    %s (without a crash)\nreplay: %s 0/0\n",
-            wrong, e->replay);
-}
-
-static void run_sequence(struct explorer *e, const struct crash_mode *mode,
-                         const struct sequence *s) {
-  static struct run run;
-  describe(s, mode, e->replay, sizeof e->replay);
-  run_begin(&run, mode, skip_from_environment());
-  explorer_watch(e, &run, s->length == 0);
-  run_open(&run, CRASH_KILL);
-  if (s->length == 0) explorer_point(e, "opened");
-  for (int i = 0; i < s->length && !run.failed; i++) {
-    explorer_watch(e, &run, i + 1 == s->length);
-    s->operations[i]->run(&run);
-    if (!run.failed) explorer_point(e, "returned");
-  }
-  if (run.failed) note_run_failure(e, run.failed);
-  run_end(&run);
-}
-
 static void enumerate(struct explorer *e, const struct plan *plan,
                       const struct crash_mode *mode, struct sequence *s) {
   e->budget = plan->budgets[s->length];
-  run_sequence(e, mode, s);
+  sequence_run(e, mode, s);
   if (s->length == plan->length_max) return;
   for (size_t i = 0; i < operation_count; i++) {
     s->operations[s->length++] = &operations[i];
@@ -171,7 +127,7 @@ static bool parse_sequence(char *text, struct sequence *s) {
   for (char *name = strtok(text, ","); name; name = strtok(NULL, ",")) {
     size_t i = 0;
     while (i < operation_count && strcmp(operations[i].name, name) != 0) i++;
-    if (i == operation_count || s->length == LENGTH_MAX) return false;
+    if (i == operation_count || s->length == SEQUENCE_MAX) return false;
     s->operations[s->length++] = &operations[i];
   }
   return true;
@@ -193,7 +149,7 @@ static int replay(int argc, char **argv) {
     fprintf(stderr, "test_crash replay MODE OPERATIONS EVENT/CHOICE ...\n");
     return 2;
   }
-  run_sequence(e, mode, &s);
+  sequence_run(e, mode, &s);
   printf("%s\n", e->wrong ? e->wrong : "all promises held");
   bool wrong = e->wrong != NULL;
   explorer_free(e);
