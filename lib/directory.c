@@ -413,10 +413,6 @@ static duralog_error remove_file(struct opening *o, const char *name,
 static duralog_error sync_names(struct opening *o, enum io_sync_reason why) {
   io_env *io = o->log->io;
   int result = io->dir_sync(io, o->log->directory.handle, why);
-  if (!result && why == IO_SYNC_NAMES) {
-    result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME_AGAIN);
-    if (result == -EACCES || result == -EPERM) result = 0;
-  }
   return result ? sync_failed(o, result, "cannot sync the log's directory")
                 : DURALOG_OK;
 }
@@ -440,9 +436,10 @@ duralog_error directory_clean(struct opening *o, uint64_t keep, bool adopted) {
     if (!error) error = sync_names(o, IO_SYNC_REMOVED);
   }
   if (error || o->report.created) return error;
-  /* A writer that was killed may have named files without syncing the names,
-   * its log's included; nothing may be promised before that is made good. Only
-   * a clean log that has nothing prepared has no such names. */
+  /* A writer that was killed may have named files without syncing the names;
+   * nothing may be promised before that is made good. Only a clean log that has
+   * nothing prepared has no such names. (The log's own name in its parent comes
+   * before anything in it: see create.) */
   if (o->report.clean && !removed && !adopted) return DURALOG_OK;
   return sync_names(o, IO_SYNC_NAMES);
 }

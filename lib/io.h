@@ -37,10 +37,9 @@
   X(META, "meta") /* the meta file */                                      \
   X(META_NAME, "meta-name")                                                \
   X(LOG_NAME, "log-name") /* a new log's directory in its parent */        \
-  X(LOG_NAME_AGAIN, "log-name-again") /* one whose maker was killed */     \
-  X(REMOVED, "removed") /* each segment that recovery cut away */          \
-  X(NAMES, "names")     /* what a killed writer named */                   \
-  X(DAMAGED, "damaged") /* what a damaged log still holds, before going on */
+  X(REMOVED, "removed")   /* each segment that recovery cut away */        \
+  X(NAMES, "names")       /* what a killed writer named */                 \
+  X(DAMAGED, "damaged")   /* what a damaged log still holds, before going on */
 
 enum io_sync_reason {
 #define IO_SYNC_ENUM(name, text) IO_SYNC_##name,
