@@ -7,6 +7,7 @@
 
 #include "format.h"
 #include "frame.h"
+#include "support_sim.h"
 
 static void broken(struct run *r, const char *what) {
   if (!r->failed) r->failed = what;
@@ -18,28 +19,12 @@ static void must(struct run *r, duralog_error e, const char *what) {
 
 /* ---- the life of a run ---- */
 
-/* The sync reason that $SKIP names, or -1. */
-static int skip_from_environment(void) {
-  static const char *const names[] = {
-#define SYNC_NAME(name, text) text,
-      IO_SYNC_REASONS(SYNC_NAME)
-#undef SYNC_NAME
-  };
-  const char *given = getenv("SKIP");
-  for (int i = 0; given && i < IO_SYNC_REASON_COUNT; i++)
-    if (strcmp(given, names[i]) == 0) return i;
-  return -1;
-}
-
 void run_begin(struct run *r, const struct crash_mode *mode, int assumption) {
-  int skip = skip_from_environment();
-  r->sim = sim_new();
-  if (!r->sim) abort();
+  r->sim = world_new();
   if (assumption) sim_break(r->sim, (enum sim_assumption)assumption);
   r->log = NULL;
   r->failed = NULL;
   r->may_lose = CRASH_KILL;
-  if (skip >= 0) sim_skip_sync(r->sim, (enum io_sync_reason)skip);
   memset(&r->model, 0, sizeof r->model);
   r->model.mode = mode;
   r->options = (duralog_options){.struct_size = sizeof r->options,
