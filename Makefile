@@ -167,6 +167,21 @@ check-fast: ## run the tests of the plain build only
 	$(Q)$(MAKE) --no-print-directory -j2 tests
 	$(Q)BUILD=$(BUILD) FAST=1 tests/run.sh
 
+.PHONY: check-crash check-crash-long check-syncs check-valgrind
+check-crash: ## a million crash states and more, on all cores (minutes)
+	$(Q)$(MAKE) --no-print-directory -j2 $(BUILD)/tests/test_crash
+	$(Q)BUILD=$(BUILD) tests/crash/check_crash.sh crash
+check-crash-long: ## the same with larger budgets and crashes three deep (hours)
+	$(Q)$(MAKE) --no-print-directory -j2 $(BUILD)/tests/test_crash
+	$(Q)BUILD=$(BUILD) tests/crash/check_crash.sh long
+check-syncs: ## skip each sync in turn: some test must notice
+	$(Q)$(MAKE) --no-print-directory -j2 tests
+	$(Q)BUILD=$(BUILD) tests/script/test_syncs.sh
+check-valgrind: ## the tests of one process under valgrind (minutes)
+	$(Q).ci/need valgrind:valgrind
+	$(Q)$(MAKE) --no-print-directory -j2 tests
+	$(Q)BUILD=$(BUILD) tests/valgrind.sh
+
 # ---- benchmarks ----
 
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a

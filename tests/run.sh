@@ -24,23 +24,26 @@ skip_reason() { # program
       *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
       *san-thread*/test_handles | *san-thread*/test_open_process) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
+    *san-*/test_assumptions | *clang/test_assumptions)
+      echo "test_crash covers its paths; slow" ;;
     *san-*/test_damage_random | *clang/test_damage_random)
       echo "test_damage covers its paths; slow" ;;
     *clang/*)
-      [ -e "tests/unit/$(basename "$1").c" ] || echo "clang runs the unit tests" ;;
+      ls tests/unit/"$(basename "$1")".c tests/crash/"$(basename "$1")".c 2>/dev/null | grep -q . ||
+        echo "clang runs the unit tests" ;;
   esac
 }
 
-# Fewer seeds where everything takes ten times as long.
-scripts_for() { # program
-  case $1 in *san-*) echo 12 ;; *) echo 60 ;; esac
+# Fewer modes where everything takes ten times as long.
+modes_for() { # program
+  case $1 in *san-* | *clang/*) echo mixture ;; esac
 }
 
 # The slow ones first, so that the two lanes end together.
 by_weight() {
   awk -F/ '{ w = 5
-    if ($NF ~ /test_kill|test_power/) w = 1
-    else if ($NF ~ /test_damage|test_full|test_fault/) w = 2
+    if ($NF ~ /test_kill|test_syncs/) w = 1
+    else if ($NF ~ /test_damage|test_full|test_fault|test_crash|test_assumptions/) w = 2
     else if ($NF ~ /test_wake|test_threads/) w = 3
     print w, $0 }' | sort -s -n -k1,1 | cut -d' ' -f2-
 }
@@ -80,10 +83,14 @@ without_successes() { # output
        END { if (held) print "    | " held }' "$1"
 }
 
+# Lines "name value" that say how much was tried; those of the plain build are
+# printed at the end, summed where several programs have them.
+figures='^(distinct_states|states_per_second|points_reached|points_total|fault_runs|sync_skips_caught|sync_places|kills|schedules|stories) [0-9]+$'
+
 run_one() { # program, file for the result
   local program=$1 result=$2 output=$2.output status begin end counts passed failed
   begin=$(date +%s%N)
-  { SCRIPTS=${SCRIPTS:-$(scripts_for "$program")} \
+  { MODES=${MODES:-$(modes_for "$program")} \
       timeout -k 5 "$TIMEOUT_S" "$program" >"$output" 2>&1 </dev/null; } 2>/dev/null
   status=$?
   end=$(date +%s%N)
@@ -97,6 +104,7 @@ run_one() { # program, file for the result
   grep '^skip: ' "$output" | grep -v 'skipped by its child' | sed 's/^/    /'
   [ "$failed" -gt 0 ] && without_successes "$output"
   echo "$counts" >"$result"
+  case $program in "$BUILD"/tests/* | tests/*) grep -hE "$figures" "$output" >"$result.figures" ;; esac
 }
 
 # One line a program, whole: each writes into a file of its own first.
@@ -133,5 +141,8 @@ for ((i = 1; i <= number; i++)); do
   read -r p f <"$work/$i" || { p=0 f=1; }
   passed=$((passed + p)) failed=$((failed + f))
 done
+cat "$work"/*.figures 2>/dev/null |
+  awk '{ if (!($1 in n)) names[++count] = $1; n[$1] += $2 }
+       END { for (i = 1; i <= count; i++) print names[i], n[names[i]] }'
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

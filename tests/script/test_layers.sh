@@ -43,7 +43,7 @@ layers=$(awk -F'|' '
   }' lib/README.md)
 
 # Linked into the tests only; they stand beside io_posix.c.
-test_only='io_sim.c io_sim.h io_fault.c io_fault.h'
+test_only='io_sim.c io_sim.h sim_disk.c sim_disk.h io_fault.c io_fault.h'
 # Made of bytes and numbers alone: no I/O interface.
 pure='base.h checksum.h frame.c frame.h format.c format.h walk.c walk.h
       policy.c policy.h recovery.c recovery.h'
