@@ -162,6 +162,12 @@ static void op_pass(struct run *r) {
   op_tick(r);
 }
 
+/* Nobody ticked in time: the append has to see to the interval itself. */
+static void op_late(struct run *r) {
+  sim_advance(r->sim, 30 * NS_PER_MS);
+  op_append(r);
+}
+
 static void op_read(struct run *r) {
   duralog_reader *reader = NULL;
   duralog_record record;
@@ -361,6 +367,7 @@ const struct operation operations[] = {
     {"read", op_read},
     {"tick", op_tick},
     {"pass", op_pass},
+    {"late", op_late},
     {"roll", op_roll},
     {"burst", op_burst},
     {"reopen", op_reopen},
