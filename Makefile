@@ -32,7 +32,7 @@ LIB_CFLAGS := -fvisibility=hidden
 INSTRUMENTED_CFLAGS := -DDURALOG_INSTRUMENTED -Ilib
 
 # What is only for tests does not go into the library.
-TEST_ONLY_SRC := lib/io_sim.c lib/sim_disk.c lib/io_fault.c
+TEST_ONLY_SRC := lib/io_sim.c lib/sim_disk.c lib/io_fault.c lib/io_threads.c
 LIB_SRC := $(filter-out $(TEST_ONLY_SRC),$(sort $(wildcard lib/*.c)))
 LIB_OBJ := $(LIB_SRC:lib/%.c=$(BUILD)/obj/%.o)
 INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildcard lib/*.c)))

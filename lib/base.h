@@ -21,6 +21,59 @@
 #define INVARIANT(x) ((void)0)
 #endif
 
+/*
+ * In the tests' build each atomic access is also a place where simulated
+ * threads may be switched (io_threads.c): it calls the hook first, if there is
+ * one. Only the operations that the library uses; `word` is evaluated twice.
+ */
+#ifdef DURALOG_INSTRUMENTED
+extern void (*atomic_hook)(const volatile void *word, bool writes);
+#ifdef __clang__
+#define ATOMIC_(name) __c11_atomic_##name
+#define ATOMIC_CAS_(word, old, new, yes, no) \
+  __c11_atomic_compare_exchange_strong(word, old, new, yes, no)
+#else
+#define ATOMIC_(name) __atomic_##name##_n
+#define ATOMIC_CAS_(word, old, new, yes, no) \
+  __atomic_compare_exchange_n(word, old, new, 0, yes, no)
+#define __atomic_fetch_add_n __atomic_fetch_add
+#define __atomic_fetch_sub_n __atomic_fetch_sub
+#define __atomic_fetch_or_n __atomic_fetch_or
+#define __atomic_fetch_and_n __atomic_fetch_and
+#endif
+#define HOOKED_(word, writes, access) \
+  (atomic_hook ? atomic_hook((word), (writes)) : (void)0, access)
+#define HOOKED_WRITE_(name, word, value) \
+  HOOKED_(word, true, ATOMIC_(name)(word, value, memory_order_seq_cst))
+#undef atomic_load_explicit
+#undef atomic_load
+#undef atomic_store_explicit
+#undef atomic_store
+#undef atomic_exchange
+#undef atomic_fetch_add
+#undef atomic_fetch_sub
+#undef atomic_fetch_or
+#undef atomic_fetch_and
+#undef atomic_compare_exchange_strong_explicit
+#undef atomic_compare_exchange_strong
+#define atomic_load_explicit(word, order) \
+  HOOKED_(word, false, ATOMIC_(load)(word, order))
+#define atomic_load(word) atomic_load_explicit(word, memory_order_seq_cst)
+#define atomic_store_explicit(word, value, order) \
+  HOOKED_(word, true, ATOMIC_(store)(word, value, order))
+#define atomic_store(word, value) HOOKED_WRITE_(store, word, value)
+#define atomic_exchange(word, value) HOOKED_WRITE_(exchange, word, value)
+#define atomic_fetch_add(word, value) HOOKED_WRITE_(fetch_add, word, value)
+#define atomic_fetch_sub(word, value) HOOKED_WRITE_(fetch_sub, word, value)
+#define atomic_fetch_or(word, value) HOOKED_WRITE_(fetch_or, word, value)
+#define atomic_fetch_and(word, value) HOOKED_WRITE_(fetch_and, word, value)
+#define atomic_compare_exchange_strong_explicit(word, old, new, yes, no) \
+  HOOKED_(word, true, ATOMIC_CAS_(word, old, new, yes, no))
+#define atomic_compare_exchange_strong(word, old, new) \
+  atomic_compare_exchange_strong_explicit(             \
+      word, old, new, memory_order_seq_cst, memory_order_seq_cst)
+#endif
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

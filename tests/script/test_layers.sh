@@ -43,7 +43,7 @@ layers=$(awk -F'|' '
   }' lib/README.md)
 
 # Linked into the tests only; they stand beside io_posix.c.
-test_only='io_sim.c io_sim.h sim_disk.c sim_disk.h io_fault.c io_fault.h'
+test_only='io_sim.c io_sim.h sim_disk.c sim_disk.h io_fault.c io_fault.h io_threads.c io_threads.h'
 # Made of bytes and numbers alone: no I/O interface.
 pure='base.h checksum.h frame.c frame.h format.c format.h walk.c walk.h
       policy.c policy.h recovery.c recovery.h'
@@ -130,7 +130,7 @@ if [ -e "$library" ] && [ -e "$archive" ]; then
   nm -g --defined-only "$archive" | awk 'NF == 3 && $3 !~ /^duralog_/ { print $3 }' |
     claim the_archive_shows_its_api_only
   { nm "$archive"; nm -D "$library"; } 2>/dev/null |
-    grep -E 'fiu|io_sim|io_fault' | claim no_trace_of_the_test_tools
+    grep -E 'fiu|io_sim|io_fault|io_threads|atomic_hook' | claim no_trace_of_the_test_tools
   strings -a "$library" | grep -E '^(append|roll|sync|seal|epoch|mark|start|create|meta|clean|pad)/' |
     claim no_trace_of_the_steps
   nm -D --undefined-only "$library" | sed 's/@.*//' | awk '{ print $NF }' |
