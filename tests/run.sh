@@ -20,6 +20,8 @@ skip_reason() { # program
   case $1 in
     *san-*/tests/test_kill | *san-*/test_fork)
       echo "forks and kills amid threads: a sanitizer's own locks would hang" ;;
+    *san-*/test_interleave)
+      echo "its simulated threads change stacks, which sanitizers do not follow" ;;
     *san-thread*/test_threads | *san-thread*/test_wake | *san-thread*/test_append | \
       *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
       *san-thread*/test_handles | *san-thread*/test_open_process) ;;
@@ -42,7 +44,7 @@ modes_for() { # program
 # The slow ones first, so that the two lanes end together.
 by_weight() {
   awk -F/ '{ w = 5
-    if ($NF ~ /test_kill|test_syncs/) w = 1
+    if ($NF ~ /test_kill|test_syncs|test_interleave/) w = 1
     else if ($NF ~ /test_damage|test_full|test_fault|test_crash|test_assumptions/) w = 2
     else if ($NF ~ /test_wake|test_threads/) w = 3
     print w, $0 }' | sort -s -n -k1,1 | cut -d' ' -f2-

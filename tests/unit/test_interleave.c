@@ -1,0 +1,772 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A few threads, a few calls each, in every order that matters.
+ *
+ * Each test is a scenario on the simulated disk, run again and again, once for
+ * each schedule (io_threads.h): with switches at steps, syncs, waits and wakes,
+ * and with switches at each atomic access of the library. The bounds on
+ * preemptions are those that fit into `make check`; INTERLEAVE_MORE=1 adds one
+ * to each, for a long run. INTERLEAVE_COUNTS=1 tells the schedules of each
+ * scenario.
+ *
+ * What must hold in every schedule: all threads end, since where all sleep a
+ * wake-up was lost; at each switch point durable <= end and neither goes back;
+ * no append returns before all earlier ones are published, nor before what its
+ * mode waits for; records are read back in the order of publication. After some
+ * of the schedules the power fails, and what was promised is there.
+ *
+ *   test_interleave [PATTERN]
+ *   test_interleave replay SCENARIO SCHEDULE
+ */
+#include <signal.h>
+
+#include "interleave.h"
+
+enum { SCENARIO_THREADS = 5, CUT_EVERY = 8 };
+
+struct scenario {
+  const char *name;
+  duralog_durability durability;
+  bool own_threads;
+  bool large; /* the threads append large records */
+  void (*before)(struct world *);
+  void (*bodies[SCENARIO_THREADS])(struct world *);
+  void (*after)(struct world *); /* besides check_log */
+  bool closes;                   /* in its last thread */
+  bool slow_syncs;
+  uint64_t runs_max;       /* 0: all there are */
+  unsigned steps, atomics; /* bounds; 0: only the default schedule */
+};
+
+/* ---- scenarios: threads that append and sync ---- */
+
+static void append_default(struct world *w) {
+  append_ok(w, 0, DURALOG_LEVEL_DEFAULT);
+}
+
+static void append_twice(struct world *w) {
+  append_ok(w, 0, DURALOG_LEVEL_DEFAULT);
+  append_ok(w, 1, DURALOG_LEVEL_DEFAULT);
+}
+
+static void append_durable(struct world *w) {
+  append_ok(w, 0, DURALOG_LEVEL_DURABLE);
+}
+
+static void append_written_twice(struct world *w) {
+  append_ok(w, 0, DURALOG_LEVEL_WRITTEN);
+  append_ok(w, 1, DURALOG_LEVEL_WRITTEN);
+}
+
+static void tick(struct world *w) {
+  duralog_error error = duralog_tick(w->log);
+  HOLDS(w, error == DURALOG_OK);
+}
+
+/* The first record of the threads. */
+static void wait_durable_first(struct world *w) {
+  duralog_error error =
+      duralog_wait(w->log, w->before, DURALOG_LEVEL_DURABLE, -1);
+  HOLDS(w, error == DURALOG_OK);
+  promise(w, w->before + 1);
+}
+
+static void append_written_then_wait(struct world *w) {
+  append_ok(w, 0, DURALOG_LEVEL_WRITTEN);
+  wait_durable_first(w);
+}
+
+static void begun(struct world *w) { world_append_before(w, 1); }
+
+static void full(struct world *w) {
+  begun(w);
+  world_fill(w);
+}
+
+static const struct scenario group_commit = {
+    .name = "group_commit",
+    .before = begun,
+    .bodies = {append_default, append_default, append_default},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario written_wait_sync = {
+    .name = "written_wait_sync",
+    .durability = {.pagecache = true},
+    .before = begun,
+    .bodies = {append_written_twice, wait_durable_first, sync_ok},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario written_then_wait = {
+    .name = "written_then_wait",
+    .durability = {.pagecache = true},
+    .before = begun,
+    .bodies = {append_written_then_wait, append_durable, sync_ok},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario every_two = {
+    .name = "every_two",
+    .durability = {.sync_every_records = 2},
+    .before = begun,
+    .bodies = {append_twice, append_default, append_default},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario roll_and_sync = {
+    .name = "roll_and_sync",
+    .before = full,
+    .bodies = {append_default, append_default, sync_ok},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario roll_and_tick = {
+    .name = "roll_and_tick",
+    .before = full,
+    .bodies = {append_default, append_default, tick},
+    .steps = 2,
+    .atomics = 2};
+
+/* A closed log, opened again: its clean mark has to go first. */
+static void reopened(struct world *w) {
+  begun(w);
+  duralog_error error = duralog_close(&w->log);
+  if (error) threads_fail(w->threads, "close: %s", duralog_error_name(error));
+  w->end = w->durable = 0;
+  world_open(w);
+}
+
+static void one_epoch_later(struct world *w) {
+  duralog_watermarks now_is = {.struct_size = sizeof now_is};
+  HOLDS(w, duralog_get_watermarks(w->log, &now_is) == DURALOG_OK);
+  HOLDS(w, now_is.epoch == 2 && w->log->tail.epoch == 2);
+}
+
+static const struct scenario first_appends = {
+    .name = "first_appends",
+    .before = reopened,
+    .after = one_epoch_later,
+    .bodies = {append_default, append_default, sync_ok},
+    .steps = 3,
+    .atomics = 2};
+
+/* ---- readers ---- */
+
+static void read_two(struct world *w, duralog_level level) {
+  duralog_reader *reader = NULL;
+  duralog_record r;
+  duralog_error error = duralog_reader_open(w->log, level, &reader);
+  HOLDS(w, error == DURALOG_OK);
+  error = duralog_seek(reader, DURALOG_SEEK_OFFSET, w->before);
+  HOLDS(w, error == DURALOG_OK);
+  for (uint64_t n = 0; n < 2; n++) {
+    error = duralog_reader_wait(reader, -1);
+    HOLDS(w, error == DURALOG_OK);
+    error = duralog_read_next(reader, &r);
+    HOLDS(w, error == DURALOG_OK && r.offset == w->before + n);
+    HOLDS(w, r.size == TEXT_MAX && memcmp(r.data, "thread ", 7) == 0);
+    if (level == DURALOG_LEVEL_DURABLE) promise(w, r.offset + 1);
+  }
+  (void)duralog_reader_close(&reader);
+}
+
+static void read_written(struct world *w) {
+  read_two(w, DURALOG_LEVEL_WRITTEN);
+}
+static void read_durable(struct world *w) {
+  read_two(w, DURALOG_LEVEL_DURABLE);
+}
+
+static const struct scenario reader_of_written = {
+    .name = "reader_of_written",
+    .durability = {.sync_every_records = 8},
+    .before = begun,
+    .bodies = {read_written, append_default, append_default},
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario reader_of_durable = {
+    .name = "reader_of_durable",
+    .before = begun,
+    .bodies = {read_durable, append_default, append_default},
+    .steps = 3,
+    .atomics = 2};
+
+/* ---- a sync that fails ---- */
+
+static void first_sync_fails(struct world *w) {
+  begun(w);
+  sim_fail_sync(w->sim, 1, true);
+}
+
+static void second_sync_fails(struct world *w) {
+  begun(w);
+  sim_fail_sync(w->sim, 2, true);
+}
+
+/* Told of the poison, or served before it. */
+static void told(struct world *w, duralog_error error) {
+  HOLDS(w, error == DURALOG_OK || error == DURALOG_E_POISONED);
+  HOLDS(w, (error == DURALOG_E_POISONED) <= w->poisoned);
+  w->result[threads_current(w->threads)] = error;
+}
+
+static void append_or_poison(struct world *w) {
+  told(w, append_as(w, 0, DURALOG_LEVEL_DEFAULT));
+}
+
+static void written_and_wait_or_poison(struct world *w) {
+  duralog_error error = append_as(w, 0, DURALOG_LEVEL_WRITTEN);
+  if (!error)
+    error = duralog_wait(w->log, w->before, DURALOG_LEVEL_DURABLE, -1);
+  if (!error) promise(w, w->before + 1);
+  told(w, error);
+}
+
+static void read_or_poison(struct world *w) {
+  duralog_reader *reader = NULL;
+  duralog_error error =
+      duralog_reader_open(w->log, DURALOG_LEVEL_DURABLE, &reader);
+  if (!error) error = duralog_seek(reader, DURALOG_SEEK_OFFSET, w->before);
+  HOLDS(w, error == DURALOG_OK);
+  error = duralog_reader_wait(reader, -1);
+  (void)duralog_reader_close(&reader);
+  if (!error) promise(w, w->before + 1);
+  told(w, error);
+}
+
+/* Waits for a record that never comes: only the poison can end it. */
+static void read_beyond_or_poison(struct world *w) {
+  duralog_error error =
+      duralog_wait(w->log, w->before + 5, DURALOG_LEVEL_WRITTEN, -1);
+  HOLDS(w, error == DURALOG_E_POISONED);
+  w->result[threads_current(w->threads)] = error;
+}
+
+static void all_were_told(struct world *w) {
+  HOLDS(w, w->poisoned && w->frozen == w->before);
+  for (int i = 0; i < 3; i++) HOLDS(w, w->result[i] == DURALOG_E_POISONED);
+  HOLDS(w, duralog_sync(w->log) == DURALOG_E_POISONED);
+}
+
+static const struct scenario poison_waiters = {
+    .name = "poison_waiters",
+    .before = first_sync_fails,
+    .bodies = {append_or_poison, append_or_poison, written_and_wait_or_poison},
+    .after = all_were_told,
+    .steps = 3,
+    .atomics = 2};
+
+static const struct scenario poison_readers = {
+    .name = "poison_readers",
+    .before = first_sync_fails,
+    .bodies = {append_or_poison, read_or_poison, read_beyond_or_poison},
+    .after = all_were_told,
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario poison_second = {
+    .name = "poison_second",
+    .before = second_sync_fails,
+    .bodies = {append_or_poison, append_or_poison, read_or_poison},
+    .steps = 3,
+    .atomics = 2};
+
+/* ---- the library's own threads ---- */
+
+enum { INTERVAL_MS = 20 };
+
+/* A record that is T old when an append returns is synced by then. Where time
+ * may pass before we look: that was T old when the append began. A sync that is
+ * over counts, though its thread may not have moved `durable` yet. */
+static void append_in_interval(struct world *w, int number) {
+  uint64_t began = w->io->now(w->io);
+  append_ok(w, number, DURALOG_LEVEL_DEFAULT);
+  if (!w->preempted) began = w->io->now(w->io);
+  for (uint64_t i = w->before; i < w->published; i++)
+    if (w->returned[i] && w->returned_at[i] + w->interval_ns < began)
+      HOLDS(w, world_durable(w) > i ||
+                   atomic_load(&w->log->synced_at) >= w->returned_at[i]);
+}
+
+static void append_sleep_append(struct world *w) {
+  append_in_interval(w, 0);
+  uint64_t end = world_end(w);
+  threads_sleep(w->threads, (INTERVAL_MS + 5) * NS_PER_MS);
+  /* Nobody has called the library since: its thread did it. */
+  if (!threads_hurried(w->threads)) promise(w, end);
+  append_in_interval(w, 1);
+}
+
+static void append_interval(struct world *w) { append_in_interval(w, 0); }
+
+static void wait_durable_timed(struct world *w) {
+  duralog_error error =
+      duralog_wait(w->log, w->before, DURALOG_LEVEL_DURABLE, 1000);
+  HOLDS(w, error == DURALOG_OK || threads_hurried(w->threads));
+  if (!error) promise(w, w->before + 1);
+}
+
+static const struct scenario interval_and_close = {
+    .name = "interval_and_close",
+    .durability = {.sync_interval_ms = INTERVAL_MS},
+    .own_threads = true,
+    .before = begun,
+    .bodies = {append_sleep_append, append_interval},
+    .closes = true,
+    .steps = 1,
+    .atomics = 1};
+
+static const struct scenario syncer_for_waiter = {
+    .name = "syncer_for_waiter",
+    .durability = {.sync_every_records = 8},
+    .own_threads = true,
+    .before = begun,
+    .bodies = {wait_durable_timed, append_default},
+    .closes = true,
+    .steps = 1,
+    .atomics = 1};
+
+/* Many appends, some of them soon after each other, over several intervals. */
+static void append_slowly(struct world *w) {
+  for (int i = 0; i < 5; i++) {
+    append_in_interval(w, i);
+    threads_sleep(w->threads, (i % 2 ? 3 : INTERVAL_MS - 7) * NS_PER_MS);
+  }
+}
+
+static void append_more_slowly(struct world *w) {
+  for (int i = 0; i < 4; i++) {
+    append_in_interval(w, i);
+    threads_sleep(w->threads, (INTERVAL_MS - 3) * NS_PER_MS);
+  }
+}
+
+static void append_four(struct world *w) {
+  for (int i = 0; i < 4; i++) append_ok(w, i, DURALOG_LEVEL_DEFAULT);
+}
+
+/* Nobody is preempted, but syncs take time: who is woken when. */
+static const struct scenario served_in_time = {
+    .name = "served_in_time",
+    .before = begun,
+    .bodies = {append_four, append_four, append_four, append_four, append_four},
+    .slow_syncs = true,
+    .runs_max = 5000};
+
+static const struct scenario gate_interval = {
+    .name = "gate_interval",
+    .durability = {.sync_interval_ms = INTERVAL_MS},
+    .own_threads = true,
+    .before = begun,
+    .bodies = {append_slowly, append_more_slowly},
+    .closes = true};
+
+static const struct scenario gate_interval_rolling = {
+    .name = "gate_interval_rolling",
+    .durability = {.sync_interval_ms = INTERVAL_MS},
+    .own_threads = true,
+    .large = true,
+    .before = begun,
+    .bodies = {append_slowly, append_more_slowly},
+    .closes = true};
+
+static const struct scenario gate_rolling = {
+    .name = "gate_rolling",
+    .own_threads = true,
+    .large = true,
+    .before = begun,
+    .bodies = {append_four, append_four},
+    .closes = true};
+
+/* ---- the search itself: a sleeper that looks before it notes the word ---- */
+
+static _Atomic uint32_t toy_flag, toy_word;
+
+static void toy_begin(struct world *w) {
+  begun(w);
+  atomic_store(&toy_flag, 0);
+  atomic_store(&toy_word, 0);
+}
+
+static void toy_sleep(struct world *w) {
+  while (!atomic_load(&toy_flag))
+    w->io->wait(w->io, &toy_word, atomic_load(&toy_word), NONE);
+}
+
+static void toy_wake(struct world *w) {
+  atomic_store(&toy_flag, 1);
+  atomic_fetch_add(&toy_word, 1);
+  w->io->wake(w->io, &toy_word, 1);
+}
+
+static const struct scenario toy_lost_wake_up = {
+    .name = "toy_lost_wake_up",
+    .before = toy_begin,
+    .bodies = {toy_sleep, toy_wake}};
+
+static const struct scenario *const scenarios[] = {
+    &group_commit,
+    &served_in_time,
+    &written_wait_sync,
+    &written_then_wait,
+    &every_two,
+    &roll_and_sync,
+    &roll_and_tick,
+    &first_appends,
+    &reader_of_written,
+    &reader_of_durable,
+    &poison_waiters,
+    &poison_readers,
+    &poison_second,
+    &interval_and_close,
+    &syncer_for_waiter,
+    &gate_interval,
+    &gate_interval_rolling,
+    &gate_rolling,
+    &toy_lost_wake_up,
+};
+
+/* ---- one run of a scenario ---- */
+
+struct job {
+  const struct scenario *scenario;
+  enum threads_fence fence;
+  int gate_thread;    /* one of enum worker_kind, or -1 */
+  uint64_t gate_at;   /* which of its switch points */
+  uint64_t cut_after; /* appends that return; 0: no cut */
+};
+
+static struct {
+  const char *program;
+  struct threads *threads;
+  struct job job;
+  uint64_t schedules, deepest;
+} now;
+
+/* "scenario" or "scenario,fence,thread,at,cut". */
+static void print_replay(void) {
+  const struct job *j = &now.job;
+  fprintf(stderr, "replay: %s replay %s,%d,%d,%llu,%llu %s\n", now.program,
+          j->scenario->name, (int)j->fence, j->gate_thread,
+          (unsigned long long)j->gate_at, (unsigned long long)j->cut_after,
+          threads_schedule(now.threads));
+}
+
+static void crashed(int signal_number) {
+  print_replay();
+  signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
+struct actor {
+  struct world *world;
+  void (*body)(struct world *);
+};
+
+static void actor_main(void *context) {
+  struct actor *a = context;
+  struct world *w = a->world;
+  a->body(w);
+  if (--w->running || !now.job.scenario->closes) return;
+  /* The others can go on, unless what they need is held behind the gate. */
+  HOLDS(w, !threads_gate_forced(w->threads) || w->gate_held);
+  threads_quiet(w->threads, true);
+  check_log(w);
+  threads_quiet(w->threads, false);
+  duralog_error error = duralog_close(&w->log);
+  HOLDS(w, error == DURALOG_OK);
+  w->promised = w->published;
+}
+
+static void world_begin(struct world *w, bool atomics, unsigned bound) {
+  const struct scenario *s = now.job.scenario;
+  *w = (struct world){.threads = now.threads,
+                      .sim = sim_new(),
+                      .durability = s->durability,
+                      .own_threads = s->own_threads,
+                      .n = s->durability.sync_every_records,
+                      .interval_ns = s->durability.sync_interval_ms * NS_PER_MS,
+                      .record_bytes = s->large ? FILL_BYTES : TEXT_MAX,
+                      .cut_after = now.job.cut_after,
+                      .preempted = bound > 0,
+                      .gate_thread = now.job.gate_thread};
+  struct threads_options o = {.inner = sim_environment(w->sim),
+                              .fence = now.job.fence,
+                              .atomics = atomics,
+                              .slow_syncs = s->slow_syncs,
+                              .preemptions = bound,
+                              .watch = world_watch,
+                              .context = w};
+  w->io = threads_begin(now.threads, &o);
+}
+
+/* Threads with the same body are told apart by their number alone. */
+static const void *kind_of(const struct scenario *s, int i) {
+  int first = 0;
+  while (s->bodies[first] != s->bodies[i]) first++;
+  return &s->bodies[first];
+}
+
+/* The power failed when an append had just returned, at any moment. */
+static void check_interval_after_cut(struct world *w, uint64_t at) {
+  uint64_t kept = check_after_cut(w);
+  for (uint64_t i = kept; w->interval_ns && i < w->published; i++)
+    HOLDS(w, !w->returned[i] || w->returned_at[i] + w->interval_ns >= at);
+}
+
+static void check_world(struct world *w, bool cut) {
+  const struct scenario *s = now.job.scenario;
+  if (now.job.cut_after && w->returns == now.job.cut_after) {
+    if (!w->preempted) check_interval_after_cut(w, w->io->now(w->io));
+    return;
+  }
+  if (w->log) check_log(w);
+  if (s->after) s->after(w);
+  if (cut) check_after_cut(w);
+}
+
+static bool run_once(bool atomics, unsigned bound, bool cut) {
+  const struct scenario *s = now.job.scenario;
+  struct actor actors[SCENARIO_THREADS];
+  struct world w;
+  world_begin(&w, atomics, bound);
+  if (world_open(&w)) s->before(&w);
+  for (int i = 0; i < SCENARIO_THREADS && s->bodies[i]; i++) {
+    actors[i] = (struct actor){&w, s->bodies[i]};
+    if (threads_spawn(now.threads, actor_main, &actors[i], kind_of(s, i)) >= 0)
+      w.running++;
+  }
+  threads_gate(now.threads, now.job.gate_thread, now.job.gate_at);
+  bool ok = !threads_failure(now.threads) && threads_run(now.threads);
+  if (ok) check_world(&w, cut);
+  now.schedules++;
+  now.deepest = max_u64(now.deepest, threads_points(now.threads));
+  sim_free(w.sim);
+  return !threads_failure(now.threads);
+}
+
+static void failed(void) {
+  fprintf(stderr, "%s: %s\n", now.job.scenario->name,
+          threads_failure(now.threads));
+  print_replay();
+}
+
+static unsigned more(unsigned bound) {
+  const char *by = getenv("INTERLEAVE_MORE");
+  return bound + (by ? (unsigned)atoi(by) : 0);
+}
+
+/* All schedules with at most so many preemptions. */
+static void explore(bool atomics, unsigned bound) {
+  uint64_t runs = 0;
+  threads_search(now.threads);
+  bool ok;
+  do {
+    ok = run_once(atomics, bound, runs++ % CUT_EVERY == 0);
+    if (now.job.scenario->runs_max == runs) break;
+  } while (ok && threads_next(now.threads));
+  if (!ok) failed();
+  CHECK(ok);
+  if (getenv("INTERLEAVE_COUNTS"))
+    printf("%s fence %d %s %u: %llu schedules\n", now.job.scenario->name,
+           (int)now.job.fence, atomics ? "atomics" : "steps", bound,
+           (unsigned long long)runs);
+}
+
+static void explore_both(const struct scenario *s, enum threads_fence fence) {
+  now.job = (struct job){.scenario = s, .fence = fence, .gate_thread = -1};
+  explore(false, more(s->steps));
+  explore(true, more(s->atomics));
+}
+
+/* One schedule: nobody is preempted. */
+static void run_default(void) {
+  CHECK(threads_replay(now.threads, "-"));
+  bool ok = run_once(false, 0, true);
+  if (!ok) failed();
+  CHECK(ok);
+}
+
+/* ---- the claims ---- */
+
+static void every_durable_append_is_served(struct test_place *at) {
+  (void)at;
+  explore_both(&group_commit, FENCE_WORKS);
+}
+
+static void a_sleeper_is_woken_by_the_next_sync(struct test_place *at) {
+  (void)at;
+  now.job = (struct job){.scenario = &served_in_time, .gate_thread = -1};
+  explore(false, more(0));
+}
+
+static void waits_and_syncs_share_what_they_need(struct test_place *at) {
+  (void)at;
+  explore_both(&written_wait_sync, FENCE_WORKS);
+  explore_both(&written_then_wait, FENCE_WORKS);
+}
+
+static void every_n_keeps_its_bound(struct test_place *at) {
+  (void)at;
+  explore_both(&every_two, FENCE_WORKS);
+}
+
+static void a_roll_amid_appends_loses_nothing(struct test_place *at) {
+  (void)at;
+  explore_both(&roll_and_sync, FENCE_WORKS);
+  explore_both(&roll_and_tick, FENCE_WORKS);
+}
+
+static void first_appends_begin_one_epoch(struct test_place *at) {
+  (void)at;
+  explore_both(&first_appends, FENCE_WORKS);
+}
+
+static void a_sleeping_reader_is_woken(struct test_place *at) {
+  (void)at;
+  explore_both(&reader_of_written, FENCE_WORKS);
+  explore_both(&reader_of_written, FENCE_REFUSED);
+  explore_both(&reader_of_written, FENCE_LOST);
+  explore_both(&reader_of_durable, FENCE_WORKS);
+}
+
+static void a_failed_sync_tells_everyone(struct test_place *at) {
+  (void)at;
+  explore_both(&poison_waiters, FENCE_WORKS);
+  explore_both(&poison_readers, FENCE_WORKS);
+  explore_both(&poison_readers, FENCE_REFUSED);
+  explore_both(&poison_readers, FENCE_LOST);
+  explore_both(&poison_second, FENCE_WORKS);
+}
+
+static void own_threads_sync_and_stop(struct test_place *at) {
+  (void)at;
+  explore_both(&interval_and_close, FENCE_WORKS);
+  explore_both(&interval_and_close, FENCE_REFUSED);
+  explore_both(&syncer_for_waiter, FENCE_WORKS);
+}
+
+/* The thread stands at each of its switch points in turn, for as long as others
+ * can run. In each case the power fails behind each append, too, and whoever
+ * can run is tried where one sleeps. */
+static void park_everywhere(const struct scenario *s, enum worker_kind thread) {
+  bool reached = true;
+  for (uint64_t at = 1; reached; at++) {
+    now.job =
+        (struct job){.scenario = s, .gate_thread = (int)thread, .gate_at = at};
+    run_default();
+    reached = threads_gate_reached(now.threads);
+    for (now.job.cut_after = 1; now.job.cut_after <= 9; now.job.cut_after++)
+      run_default();
+    now.job.cut_after = 0;
+    explore(false, more(0));
+  }
+}
+
+static void a_parked_syncer_breaks_no_promise(struct test_place *at) {
+  (void)at;
+  park_everywhere(&gate_interval, WORKER_SYNCER);
+  park_everywhere(&gate_interval_rolling, WORKER_SYNCER);
+  park_everywhere(&gate_rolling, WORKER_SYNCER);
+}
+
+static void a_parked_preparer_stops_nobody(struct test_place *at) {
+  (void)at;
+  park_everywhere(&gate_rolling, WORKER_PREPARER);
+  park_everywhere(&gate_interval_rolling, WORKER_PREPARER);
+}
+
+static void a_lost_wake_up_is_found_and_replayed(struct test_place *at) {
+  (void)at;
+  char schedule[256];
+  now.job = (struct job){.scenario = &toy_lost_wake_up, .gate_thread = -1};
+  threads_search(now.threads);
+  while (run_once(true, 1, false)) CHECK(threads_next(now.threads));
+  CHECK(strstr(threads_failure(now.threads), "deadlock") != NULL);
+  snprintf(schedule, sizeof schedule, "%s", threads_schedule(now.threads));
+  CHECK(threads_replay(now.threads, schedule));
+  CHECK(!run_once(false, 0, false));
+  CHECK(strstr(threads_failure(now.threads), "deadlock") != NULL);
+}
+
+static void the_same_schedule_is_the_same_run(struct test_place *at) {
+  enum { RUNS = 50, LONG = 4096 };
+  static char schedule[RUNS][LONG];
+  uint64_t points[RUNS];
+  (void)at;
+  now.job = (struct job){.scenario = &group_commit, .gate_thread = -1};
+  threads_search(now.threads);
+  for (int i = 0; i < RUNS; i++) {
+    CHECK(run_once(true, 2, false));
+    points[i] = threads_points(now.threads);
+    snprintf(schedule[i], LONG, "%s", threads_schedule(now.threads));
+    CHECK(threads_next(now.threads));
+  }
+  for (int i = 0; i < RUNS; i++) {
+    CHECK(threads_replay(now.threads, schedule[i]));
+    CHECK(run_once(false, 0, false));
+    CHECK_EQUAL(points[i], threads_points(now.threads));
+    CHECK(strcmp(schedule[i], threads_schedule(now.threads)) == 0);
+  }
+}
+
+/* ---- */
+
+static bool job_parse(const char *text) {
+  char name[64] = "";
+  int fence = 0, gate = -1;
+  unsigned long long at = 0, cut = 0;
+  if (sscanf(text, "%63[^,],%d,%d,%llu,%llu", name, &fence, &gate, &at, &cut) <
+      1)
+    return false;
+  for (size_t i = 0; i < COUNT_OF(scenarios); i++) {
+    if (strcmp(name, scenarios[i]->name) != 0) continue;
+    now.job =
+        (struct job){scenarios[i], (enum threads_fence)fence, gate, at, cut};
+    return true;
+  }
+  return false;
+}
+
+static int replay(const char *job, const char *schedule) {
+  if (!job_parse(job) || !threads_replay(now.threads, schedule)) {
+    fprintf(stderr, "no such scenario or schedule\n");
+    return 2;
+  }
+  bool ok = run_once(false, strcmp(schedule, "-") != 0, true);
+  if (!ok) failed();
+  printf("%s\n", ok ? "ok" : "failed");
+  return !ok;
+}
+
+int main(int argc, char **argv) {
+  static const struct test tests[] = {
+      TEST(every_durable_append_is_served),
+      TEST(a_sleeper_is_woken_by_the_next_sync),
+      TEST(waits_and_syncs_share_what_they_need),
+      TEST(every_n_keeps_its_bound),
+      TEST(a_roll_amid_appends_loses_nothing),
+      TEST(first_appends_begin_one_epoch),
+      TEST(a_sleeping_reader_is_woken),
+      TEST(a_failed_sync_tells_everyone),
+      TEST(own_threads_sync_and_stop),
+      TEST(a_parked_syncer_breaks_no_promise),
+      TEST(a_parked_preparer_stops_nobody),
+      TEST(a_lost_wake_up_is_found_and_replayed),
+      TEST(the_same_schedule_is_the_same_run),
+  };
+  now.program = argv[0];
+  now.threads = threads_new();
+  if (!now.threads) return 1;
+  signal(SIGABRT, crashed);
+  signal(SIGSEGV, crashed);
+  int status = argc == 4 && strcmp(argv[1], "replay") == 0
+                   ? replay(argv[2], argv[3])
+                   : TEST_MAIN(tests);
+  threads_free(now.threads);
+  printf("schedules %llu\n", (unsigned long long)now.schedules);
+  printf("deepest_switch_points %llu\n", (unsigned long long)now.deepest);
+  return status;
+}
