@@ -89,7 +89,9 @@ void log_kick(struct duralog *log, enum worker_kind kind) {
 
 duralog_error log_poison(struct duralog *log, int os_error, const char *name,
                          const char *text) {
+  mutex_lock(log->io, &log->freeze);
   bool first = !atomic_exchange(&log->poisoned, true);
+  mutex_unlock(log->io, &log->freeze);
   atomic_fetch_or(&log->append_block, BLOCK_POISON);
   if (first) log_fail(log, DURALOG_E_POISONED, os_error, NONE, name, text);
   for (int i = 0; i < 2; i++) {

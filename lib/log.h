@@ -7,9 +7,10 @@
  *   who leads syncs            `durable`, marks, seals, struct sync_lead
  *   the preparation lock       `next`, beginning an epoch
  *   the catalog's lock         the table of segments
+ *   freeze                     `poisoned`; `durable` besides the lead
  *   the diagnostic's lock      the diagnostic
  * Locks are taken in the order preparation, sync lead, append, catalog,
- * diagnostic. Nothing slow is done under the append lock.
+ * freeze, diagnostic. Nothing slow is done under the append lock.
  */
 #ifndef DURALOG_LOG_H
 #define DURALOG_LOG_H
@@ -140,6 +141,8 @@ struct duralog {
   _Atomic uint32_t readers; /* open readers and holds */
 
   _Atomic bool poisoned;
+  struct mutex freeze; /* to set `poisoned`, and to move `durable` if it is not:
+                        * what is frozen stays */
   struct mutex diagnostic_lock;
   duralog_diagnostic diagnostic;
 };

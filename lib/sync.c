@@ -198,16 +198,29 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
   return DURALOG_OK;
 }
 
-static void advance(struct duralog *log, uint64_t durable, uint64_t bytes) {
-  /* Each by itself: an append may have published its offset and not its bytes
-   * when a sync captured them. */
+/* Each by itself: an append may have published its offset and not its bytes
+ * when a sync captured them. True if `durable` has moved. */
+static bool move_durable(struct duralog *log, uint64_t durable,
+                         uint64_t bytes) {
   if (bytes > atomic_load(&log->durable_bytes))
     atomic_store(&log->durable_bytes, bytes);
-  if (durable <= atomic_load(&log->durable)) return;
+  if (durable <= atomic_load(&log->durable)) return false;
   INVARIANT(durable <= atomic_load(&log->end));
   STEP(log->io, "sync/advance");
   atomic_store(&log->durable, durable);
-  log_wake_durable(log);
+  return true;
+}
+
+/* Another sync, that of a new segment, may have failed meanwhile: then
+ * `durable` stays. */
+static duralog_error advance(struct duralog *log, uint64_t durable,
+                             uint64_t bytes) {
+  mutex_lock(log->io, &log->freeze);
+  bool poisoned = atomic_load(&log->poisoned);
+  bool moved = !poisoned && move_durable(log, durable, bytes);
+  mutex_unlock(log->io, &log->freeze);
+  if (moved) log_wake_durable(log);
+  return poisoned ? DURALOG_E_POISONED : DURALOG_OK;
 }
 
 duralog_error sync_finished(struct duralog *log, uint64_t number) {
@@ -220,9 +233,9 @@ duralog_error sync_finished(struct duralog *log, uint64_t number) {
   if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
       CATALOG_OK)
     return log_poison(log, EIO, NULL, "a segment vanished");
-  advance(log, s->end.end_offset, s->end_bytes);
+  error = advance(log, s->end.end_offset, s->end_bytes);
   catalog_unpin(&log->catalog, &log->directory, s);
-  return DURALOG_OK;
+  return error;
 }
 
 static void store_mark(struct duralog *log, struct segment *s, uint64_t durable,
@@ -306,23 +319,19 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   struct capture c = capture(log, why);
   atomic_store(&log->lead.covers, c.end);
   if (c.end == atomic_load(&log->durable) && why == IO_SYNC_DATA &&
-      !atomic_load(&log->settle_pending)) {
-    advance(log, c.end, c.bytes);
-    return DURALOG_OK;
-  }
+      !atomic_load(&log->settle_pending))
+    return advance(log, c.end, c.bytes);
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);
   if (!error) error = sync_segments(log, c.last, why);
   if (!error && log->strict)
     error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
-  /* Something else may have failed meanwhile: then `durable` stays. */
-  if (!error && atomic_load(&log->poisoned)) error = DURALOG_E_POISONED;
   if (error) return error;
   atomic_store(&log->synced_at, began);
   uint64_t now = log->io->now(log->io);
   atomic_store(&log->sync_ns, now - began);
-  advance(log, c.end, c.bytes);
-  return log->strict ? DURALOG_OK : renew_mark(log, c.bytes, now);
+  error = advance(log, c.end, c.bytes);
+  return error || log->strict ? error : renew_mark(log, c.bytes, now);
 }
 
 /* ---- waiting for it ---- */

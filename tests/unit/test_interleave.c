@@ -114,9 +114,14 @@ static const struct scenario every_two = {
     .steps = 3,
     .atomics = 2};
 
+static void has_rolled(struct world *w) {
+  HOLDS(w, atomic_load(&w->log->active) == 2);
+}
+
 static const struct scenario roll_and_sync = {
     .name = "roll_and_sync",
     .before = full,
+    .after = has_rolled,
     .bodies = {append_default, append_default, sync_ok},
     .steps = 3,
     .atomics = 2};
@@ -124,6 +129,7 @@ static const struct scenario roll_and_sync = {
 static const struct scenario roll_and_tick = {
     .name = "roll_and_tick",
     .before = full,
+    .after = has_rolled,
     .bodies = {append_default, append_default, tick},
     .steps = 2,
     .atomics = 2};
@@ -249,6 +255,27 @@ static void all_were_told(struct world *w) {
   for (int i = 0; i < 3; i++) HOLDS(w, w->result[i] == DURALOG_E_POISONED);
   HOLDS(w, duralog_sync(w->log) == DURALOG_E_POISONED);
 }
+
+/* Which sync fails, that of the records or that of the segment to roll into,
+ * the schedule decides. */
+static void full_and_first_sync_fails(struct world *w) {
+  full(w);
+  sim_fail_sync(w->sim, 1, false);
+}
+
+static void sync_or_poison(struct world *w) {
+  uint64_t end = world_end(w);
+  duralog_error error = duralog_sync(w->log);
+  if (!error) promise(w, end);
+  told(w, error);
+}
+
+static const struct scenario poison_in_a_roll = {
+    .name = "poison_in_a_roll",
+    .before = full_and_first_sync_fails,
+    .bodies = {append_or_poison, append_or_poison, sync_or_poison},
+    .steps = 3,
+    .atomics = 2};
 
 static const struct scenario poison_waiters = {
     .name = "poison_waiters",
@@ -407,25 +434,13 @@ static const struct scenario toy_lost_wake_up = {
     .bodies = {toy_sleep, toy_wake}};
 
 static const struct scenario *const scenarios[] = {
-    &group_commit,
-    &served_in_time,
-    &written_wait_sync,
-    &written_then_wait,
-    &every_two,
-    &roll_and_sync,
-    &roll_and_tick,
-    &first_appends,
-    &reader_of_written,
-    &reader_of_durable,
-    &poison_waiters,
-    &poison_readers,
-    &poison_second,
-    &interval_and_close,
-    &syncer_for_waiter,
-    &gate_interval,
-    &gate_interval_rolling,
-    &gate_rolling,
-    &toy_lost_wake_up,
+    &group_commit,      &served_in_time,   &written_wait_sync,
+    &written_then_wait, &every_two,        &roll_and_sync,
+    &roll_and_tick,     &first_appends,    &reader_of_written,
+    &reader_of_durable, &poison_in_a_roll, &poison_waiters,
+    &poison_readers,    &poison_second,    &interval_and_close,
+    &syncer_for_waiter, &gate_interval,    &gate_interval_rolling,
+    &gate_rolling,      &toy_lost_wake_up,
 };
 
 /* ---- one run of a scenario ---- */
@@ -634,6 +649,7 @@ static void a_sleeping_reader_is_woken(struct test_place *at) {
 
 static void a_failed_sync_tells_everyone(struct test_place *at) {
   (void)at;
+  explore_both(&poison_in_a_roll, FENCE_WORKS);
   explore_both(&poison_waiters, FENCE_WORKS);
   explore_both(&poison_readers, FENCE_WORKS);
   explore_both(&poison_readers, FENCE_REFUSED);
