@@ -92,6 +92,8 @@ static inline void watch_published(struct world *w, uint64_t end) {
   int self = threads_current(w->threads);
   while (w->published < end && w->published < BOOK_MAX)
     w->publisher[w->published++] = self;
+  /* Its epoch is durable before a record can be seen (I8). */
+  HOLDS(w, atomic_load(&w->log->epoch) == w->log->tail.epoch);
   w->needs[self] = w->log->durable_each ? end : 0;
   w->reached_in[self] = 0;
 }
