@@ -238,7 +238,7 @@ static void child_forks_with_its_own(void *context) {
   struct family *f = context, own;
   struct test_place below = *f->at;
   snprintf(below.path, sizeof below.path, "%s", path_in(f->at, "below"));
-  duralog_options o = options_of_child(f->at);
+  duralog_options o = options_of(f->at);
   found_family_with(&own, &below, &o);
   child_run(child_uses_and_closes, &own);
   use_log(f->log);
