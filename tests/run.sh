@@ -18,7 +18,8 @@ JOBS=${JOBS:-2}
 # What is not run in a build, with the reason. The plain build runs all.
 skip_reason() { # program
   case $1 in
-    *san-*/tests/test_kill | *san-*/test_fork)
+    *san-*/tests/test_kill | *san-*/test_kill_steps | *san-*/test_fork | \
+      *san-*/test_fork_storm | *san-*/test_fork_steps)
       echo "forks and kills amid threads: a sanitizer's own locks would hang" ;;
     *san-*/test_interleave)
       echo "its simulated threads change stacks, which sanitizers do not follow" ;;
