@@ -25,9 +25,11 @@ static bool grow(struct catalog *c, io_env *io) {
   struct catalog_entry *larger = io->alloc(io, capacity * sizeof *larger);
   if (!larger) return false;
   if (c->count) memcpy(larger, c->entries, c->count * sizeof *larger);
-  if (c->entries) io->free(io, c->entries);
-  c->entries = larger;
+  struct catalog_entry *smaller = c->entries;
+  c->entries = larger; /* before the old ones go: a child of a fork in between
+                        * frees what it sees here */
   c->capacity = capacity;
+  if (smaller) io->free(io, smaller);
   return true;
 }
 
@@ -60,9 +62,10 @@ static void evict_oldest(struct catalog *c, const struct log_directory *d) {
       oldest = e;
   }
   if (!oldest) return;
-  segment_close(d, oldest->segment);
-  oldest->segment = NULL;
+  struct segment *s = oldest->segment;
+  oldest->segment = NULL; /* first: a forked child closes what it sees here */
   c->unpinned--;
+  segment_close(d, s);
 }
 
 static enum catalog_result result_of(const struct segment_failure *why) {

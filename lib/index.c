@@ -6,9 +6,10 @@ static bool entries_grow(struct frame_index *x, io_env *io) {
   struct index_entry *larger = io->alloc(io, capacity * sizeof *larger);
   if (!larger) return false;
   if (x->count) memcpy(larger, x->entries, x->count * sizeof *larger);
-  if (x->entries) io->free(io, x->entries);
-  x->entries = larger;
+  struct index_entry *smaller = x->entries;
+  x->entries = larger; /* first: a forked child frees what it sees here */
   x->capacity = capacity;
+  if (smaller) io->free(io, smaller);
   return true;
 }
 

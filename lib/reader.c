@@ -131,10 +131,11 @@ static bool buffer_grow(struct duralog_reader *r, uint64_t size) {
     r->source_error = DURALOG_E_RESOURCES;
     return false;
   }
-  if (r->buffer) io->free(io, r->buffer);
-  r->buffer = larger;
+  uint8_t *smaller = r->buffer;
+  r->buffer = larger; /* first: a forked child frees what it sees here */
   r->capacity = capacity;
   r->held = 0;
+  if (smaller) io->free(io, smaller);
   return true;
 }
 

@@ -19,7 +19,7 @@ JOBS=${JOBS:-2}
 skip_reason() { # program
   case $1 in
     *san-*/tests/test_kill | *san-*/test_kill_steps | *san-*/test_fork | \
-      *san-*/test_fork_storm | *san-*/test_fork_steps)
+      *san-*/test_fork_storm)
       echo "forks and kills amid threads: a sanitizer's own locks would hang" ;;
     *san-*/test_interleave)
       echo "its simulated threads change stacks, which sanitizers do not follow" ;;
@@ -46,7 +46,7 @@ modes_for() { # program
 by_weight() {
   awk -F/ '{ w = 5
     if ($NF ~ /test_kill|test_syncs|test_interleave/) w = 1
-    else if ($NF ~ /test_damage|test_full|test_fault|test_crash|test_assumptions/) w = 2
+    else if ($NF ~ /test_damage|test_full|test_fault|test_fork_storm|test_crash|test_assumptions/) w = 2
     else if ($NF ~ /test_wake|test_threads/) w = 3
     print w, $0 }' | sort -s -n -k1,1 | cut -d' ' -f2-
 }
