@@ -242,6 +242,11 @@ void append_numbers(duralog *, uint64_t from, uint64_t count);
 /* The log holds the numbers [0, count), and nothing else. */
 void check_numbers(duralog *, uint64_t count);
 
+/* In a child: what was inherited answers FORKED to every call but the closing
+ * ones, and leaves out-parameters alone. The record is the reader's last. */
+void check_forked_log(duralog *);
+void check_forked_reader(duralog_reader *, duralog_record *);
+
 /* ---- damage (support_damage.c) ---- */
 
 /* Where a frame lies; told from the bytes of an undamaged log. */

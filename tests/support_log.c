@@ -116,3 +116,43 @@ void check_numbers(duralog *log, uint64_t count) {
   CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
   CHECK_OK(duralog_reader_close(&reader));
 }
+
+void check_forked_log(duralog *log) {
+  duralog_entry e = {.data = "x", .size = 1};
+  duralog_watermarks w = {.struct_size = sizeof w, .end = 77};
+  duralog_segment s = {.struct_size = sizeof s, .end = 77};
+  duralog_diagnostic d = {.struct_size = sizeof d, .os_error = 77};
+  duralog_reader *reader = NULL;
+  uint64_t offset = 77;
+  int64_t in_ms = 77;
+  CHECK_IS(DURALOG_E_FORKED, duralog_append(log, "x", 1, &offset));
+  CHECK_IS(DURALOG_E_FORKED,
+           duralog_append_batch(log, &e, 1, DURALOG_LEVEL_WRITTEN, &offset));
+  CHECK_IS(DURALOG_E_FORKED, duralog_sync(log));
+  CHECK_IS(DURALOG_E_FORKED, duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, -1));
+  CHECK_IS(DURALOG_E_FORKED,
+           duralog_wait(log, 1 << 20, DURALOG_LEVEL_DURABLE, -1));
+  CHECK_IS(DURALOG_E_FORKED, duralog_tick(log));
+  CHECK_IS(DURALOG_E_FORKED, duralog_next_deadline(log, &in_ms));
+  CHECK_IS(DURALOG_E_FORKED, duralog_get_watermarks(log, &w));
+  CHECK_IS(DURALOG_E_FORKED, duralog_get_segment(log, 0, &s));
+  CHECK_IS(DURALOG_E_FORKED, duralog_diagnose(log, &d));
+  CHECK_IS(DURALOG_E_FORKED,
+           duralog_reader_open(log, DURALOG_LEVEL_DEFAULT, &reader));
+  CHECK(offset == 77 && in_ms == 77 && w.end == 77 && s.end == 77);
+  CHECK(d.os_error == 77 && reader == NULL);
+}
+
+void check_forked_reader(duralog_reader *reader, duralog_record *record) {
+  duralog_record r = {.offset = 77};
+  duralog_held *held = NULL;
+  size_t count = 77;
+  CHECK_IS(DURALOG_E_FORKED, duralog_read_next(reader, &r));
+  CHECK_IS(DURALOG_E_FORKED, duralog_read_previous(reader, &r));
+  CHECK_IS(DURALOG_E_FORKED, duralog_read_at(reader, 0, &r));
+  CHECK_IS(DURALOG_E_FORKED, duralog_read_many(reader, &r, 1, 0, &count));
+  CHECK_IS(DURALOG_E_FORKED, duralog_seek(reader, DURALOG_SEEK_START, 0));
+  CHECK_IS(DURALOG_E_FORKED, duralog_reader_wait(reader, -1));
+  CHECK_IS(DURALOG_E_FORKED, duralog_hold(reader, record, &held));
+  CHECK(r.offset == 77 && count == 77 && held == NULL);
+}

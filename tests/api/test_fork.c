@@ -54,46 +54,6 @@ static void part_family(struct family *f) {
   close_log(f->log);
 }
 
-static void use_log(duralog *log) {
-  duralog_entry e = {.data = "x", .size = 1};
-  duralog_watermarks w = {.struct_size = sizeof w, .end = 77};
-  duralog_segment s = {.struct_size = sizeof s, .end = 77};
-  duralog_diagnostic d = {.struct_size = sizeof d, .os_error = 77};
-  duralog_reader *reader = NULL;
-  uint64_t offset = 77;
-  int64_t in_ms = 77;
-  CHECK_IS(DURALOG_E_FORKED, duralog_append(log, "x", 1, &offset));
-  CHECK_IS(DURALOG_E_FORKED,
-           duralog_append_batch(log, &e, 1, DURALOG_LEVEL_WRITTEN, &offset));
-  CHECK_IS(DURALOG_E_FORKED, duralog_sync(log));
-  CHECK_IS(DURALOG_E_FORKED, duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, -1));
-  CHECK_IS(DURALOG_E_FORKED,
-           duralog_wait(log, 1 << 20, DURALOG_LEVEL_DURABLE, -1));
-  CHECK_IS(DURALOG_E_FORKED, duralog_tick(log));
-  CHECK_IS(DURALOG_E_FORKED, duralog_next_deadline(log, &in_ms));
-  CHECK_IS(DURALOG_E_FORKED, duralog_get_watermarks(log, &w));
-  CHECK_IS(DURALOG_E_FORKED, duralog_get_segment(log, 0, &s));
-  CHECK_IS(DURALOG_E_FORKED, duralog_diagnose(log, &d));
-  CHECK_IS(DURALOG_E_FORKED,
-           duralog_reader_open(log, DURALOG_LEVEL_DEFAULT, &reader));
-  CHECK(offset == 77 && in_ms == 77 && w.end == 77 && s.end == 77);
-  CHECK(d.os_error == 77 && reader == NULL);
-}
-
-static void use_reader(struct family *f) {
-  duralog_record r = {.offset = 77};
-  duralog_held *held = NULL;
-  size_t count = 77;
-  CHECK_IS(DURALOG_E_FORKED, duralog_read_next(f->reader, &r));
-  CHECK_IS(DURALOG_E_FORKED, duralog_read_previous(f->reader, &r));
-  CHECK_IS(DURALOG_E_FORKED, duralog_read_at(f->reader, 0, &r));
-  CHECK_IS(DURALOG_E_FORKED, duralog_read_many(f->reader, &r, 1, 0, &count));
-  CHECK_IS(DURALOG_E_FORKED, duralog_seek(f->reader, DURALOG_SEEK_START, 0));
-  CHECK_IS(DURALOG_E_FORKED, duralog_reader_wait(f->reader, -1));
-  CHECK_IS(DURALOG_E_FORKED, duralog_hold(f->reader, &f->record, &held));
-  CHECK(r.offset == 77 && count == 77 && held == NULL);
-}
-
 static void close_inherited(struct family *f) {
   CHECK(record_is(&f->record, 0)); /* memory that was held stays */
   CHECK_OK(duralog_release(&f->held));
@@ -106,8 +66,8 @@ static void close_inherited(struct family *f) {
 
 static void child_uses_and_closes(void *context) {
   struct family *f = context;
-  use_log(f->log);
-  use_reader(f);
+  check_forked_log(f->log);
+  check_forked_reader(f->reader, &f->record);
   close_inherited(f);
 }
 
@@ -187,8 +147,8 @@ static void child_has_its_own(void *context) {
   const char *own = path_in(f->at, "own");
   duralog *log = open_with(own, &o);
   append_numbers(log, 0, 500);
-  use_log(f->log); /* its own opening makes the inherited no better */
-  use_reader(f);
+  check_forked_log(f->log); /* its own opening makes the inherited no better */
+  check_forked_reader(f->reader, &f->record);
   check_numbers(log, 500);
   close_inherited(f);
   append_numbers(log, 500, 100);
@@ -213,15 +173,15 @@ static void a_child_can_have_its_own_log(struct test_place *at) {
 
 static void grandchild(void *context) {
   struct family *f = context;
-  use_log(f->log);
+  check_forked_log(f->log);
   close_inherited(f);
 }
 
 static void child_with_child(void *context) {
   struct family *f = context;
-  use_log(f->log);
+  check_forked_log(f->log);
   child_run(grandchild, f);
-  use_log(f->log);
+  check_forked_log(f->log);
   close_inherited(f);
 }
 
@@ -241,7 +201,7 @@ static void child_forks_with_its_own(void *context) {
   duralog_options o = options_of(f->at);
   found_family_with(&own, &below, &o);
   child_run(child_uses_and_closes, &own);
-  use_log(f->log);
+  check_forked_log(f->log);
   append_numbers(own.log, 100, 10);
   part_family(&own);
 }
@@ -269,7 +229,7 @@ static void *append_on(void *context) {
 
 static void child_of_busy_parent(void *context) {
   struct appending *a = context;
-  use_log(a->log);
+  check_forked_log(a->log);
   CHECK_OK(duralog_close(&a->log));
   duralog_options o = options_of_child(a->at);
   const char *own = path_in(a->at, "own");
@@ -323,8 +283,8 @@ static void leave_orphan(void *context) {
     close(o->go.in); /* so that it does not outlive the test */
     channel_tell(&o->ready);
     channel_hear(&o->go); /* now another writer has the log */
-    use_log(f.log);
-    use_reader(&f);
+    check_forked_log(f.log);
+    check_forked_reader(f.reader, &f.record);
     close_inherited(&f);
     o->checks = 1;
     channel_tell(&o->ready);
