@@ -199,16 +199,17 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
 }
 
 /* Each by itself: an append may have published its offset and not its bytes
- * when a sync captured them. True if `durable` has moved. */
+ * when a sync captured them. `durable` first, so that no append returns by its
+ * bytes while the watermark still says less. True if it has moved. */
 static bool move_durable(struct duralog *log, uint64_t durable,
                          uint64_t bytes) {
-  if (bytes > atomic_load(&log->durable_bytes))
-    atomic_store(&log->durable_bytes, bytes);
-  if (durable <= atomic_load(&log->durable)) return false;
+  bool moves = durable > atomic_load(&log->durable);
   INVARIANT(durable <= atomic_load(&log->end));
   STEP(log->io, "sync/advance");
-  atomic_store(&log->durable, durable);
-  return true;
+  if (moves) atomic_store(&log->durable, durable);
+  if (bytes > atomic_load(&log->durable_bytes))
+    atomic_store(&log->durable_bytes, bytes);
+  return moves;
 }
 
 /* Another sync, that of a new segment, may have failed meanwhile: then
@@ -327,11 +328,13 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   if (!error && log->strict)
     error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
   if (error) return error;
-  atomic_store(&log->synced_at, began);
   uint64_t now = log->io->now(log->io);
   atomic_store(&log->sync_ns, now - began);
   error = advance(log, c.end, c.bytes);
-  return error || log->strict ? error : renew_mark(log, c.bytes, now);
+  if (error) return error;
+  /* Behind `durable`: by then no append can return by its age alone. */
+  atomic_store(&log->synced_at, began);
+  return log->strict ? DURALOG_OK : renew_mark(log, c.bytes, now);
 }
 
 /* ---- waiting for it ---- */

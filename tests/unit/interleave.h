@@ -17,6 +17,7 @@
 enum {
   BOOK_MAX = 32,
   TEXT_MAX = 32,
+  TEXT_FRAME_BYTES = FRAME_HEADER_BYTES + TEXT_MAX,
   FILL_BYTES = 3800 /* large records that fill a segment */
 };
 

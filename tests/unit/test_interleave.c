@@ -118,6 +118,15 @@ static const struct scenario every_two = {
     .steps = 2,
     .atomics = 2};
 
+/* The same in bytes: all records here are of one size. */
+static const struct scenario every_two_records_bytes = {
+    .name = "every_two_records_bytes",
+    .durability = {.sync_every_bytes = 2 * TEXT_FRAME_BYTES},
+    .before = begun,
+    .bodies = {append_twice, append_default, append_default},
+    .steps = 2,
+    .atomics = 2};
+
 static void has_rolled(struct world *w) {
   HOLDS(w, atomic_load(&w->log->active) == 2);
 }
@@ -439,13 +448,13 @@ static const struct scenario toy_lost_wake_up = {
     .bodies = {toy_sleep, toy_wake}};
 
 static const struct scenario *const scenarios[] = {
-    &group_commit,      &served_in_time,   &written_wait_sync,
-    &written_then_wait, &every_two,        &roll_and_sync,
-    &roll_and_tick,     &first_appends,    &reader_of_written,
-    &reader_of_durable, &poison_in_a_roll, &poison_waiters,
-    &poison_readers,    &poison_second,    &interval_and_close,
-    &syncer_for_waiter, &gate_interval,    &gate_interval_rolling,
-    &gate_rolling,      &toy_lost_wake_up,
+    &group_commit,          &served_in_time,    &written_wait_sync,
+    &written_then_wait,     &every_two,         &every_two_records_bytes,
+    &roll_and_sync,         &roll_and_tick,     &first_appends,
+    &reader_of_written,     &reader_of_durable, &poison_in_a_roll,
+    &poison_waiters,        &poison_readers,    &poison_second,
+    &interval_and_close,    &syncer_for_waiter, &gate_interval,
+    &gate_interval_rolling, &gate_rolling,      &toy_lost_wake_up,
 };
 
 /* ---- one run of a scenario ---- */
@@ -502,16 +511,19 @@ static void actor_main(void *context) {
 
 static void world_begin(struct world *w, bool atomics, unsigned bound) {
   const struct scenario *s = now.job.scenario;
-  *w = (struct world){.threads = now.threads,
-                      .sim = sim_new(),
-                      .durability = s->durability,
-                      .own_threads = s->own_threads,
-                      .n = s->durability.sync_every_records,
-                      .interval_ns = s->durability.sync_interval_ms * NS_PER_MS,
-                      .record_bytes = s->large ? FILL_BYTES : TEXT_MAX,
-                      .cut_after = now.job.cut_after,
-                      .preempted = bound > 0,
-                      .gate_thread = now.job.gate_thread};
+  *w = (struct world){
+      .threads = now.threads,
+      .sim = sim_new(),
+      .durability = s->durability,
+      .own_threads = s->own_threads,
+      .n = s->durability.sync_every_bytes
+               ? s->durability.sync_every_bytes / TEXT_FRAME_BYTES
+               : s->durability.sync_every_records,
+      .interval_ns = s->durability.sync_interval_ms * NS_PER_MS,
+      .record_bytes = s->large ? FILL_BYTES : TEXT_MAX,
+      .cut_after = now.job.cut_after,
+      .preempted = bound > 0,
+      .gate_thread = now.job.gate_thread};
   struct threads_options o = {.inner = sim_environment(w->sim),
                               .fence = now.job.fence,
                               .atomics = atomics,
@@ -631,6 +643,7 @@ static void waits_and_syncs_share_what_they_need(struct test_place *at) {
 static void every_n_keeps_its_bound(struct test_place *at) {
   (void)at;
   explore_both(&every_two, FENCE_WORKS);
+  explore_both(&every_two_records_bytes, FENCE_WORKS);
 }
 
 static void a_roll_amid_appends_loses_nothing(struct test_place *at) {
