@@ -49,6 +49,11 @@ API_TESTS := $(patsubst tests/api/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/a
 CRASH_TESTS := $(patsubst tests/crash/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/crash/test_*.c)))
 CRASH_OBJ := $(patsubst tests/crash/%.c,$(BUILD)/tests/obj/crash/%.o,\
                $(filter-out tests/crash/test_%,$(sort $(wildcard tests/crash/*.c))))
+# The table that ends the demo. It runs on the simulated disk, and on nothing that
+# only testing needs to be installed.
+POWER_OBJ := $(BUILD)/tests/obj/power/power_table.o $(BUILD)/tests/obj/crash/model.o
+POWER_LINKED := $(POWER_OBJ) $(BUILD)/examples/demo_lines.o \
+                $(filter-out %/io_fault.o,$(INSTRUMENTED_OBJ))
 SCRIPT_TESTS := $(sort $(wildcard tests/script/test_*.sh))
 SUPPORT_OBJ := $(patsubst tests/%.c,$(BUILD)/tests/obj/%.o,$(sort $(wildcard tests/support*.c)))
 TEST_LIBS := -lcmocka -lfiu
@@ -87,8 +92,9 @@ compile = $(call say,CC,$<) mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(1) -MMD -MP 
 
 $(BUILD)/obj/%.o: lib/%.c $(BUILD)/.flags
 	$(call compile,$(LIB_CFLAGS))
-$(BUILD)/instrumented/%.o: lib/%.c $(BUILD)/.flags | $(BUILD)/.need-check
+$(BUILD)/instrumented/%.o: lib/%.c $(BUILD)/.flags
 	$(call compile,$(INSTRUMENTED_CFLAGS))
+$(BUILD)/instrumented/io_fault.o: | $(BUILD)/.need-check
 $(BUILD)/examples/%.o: examples/%.c $(BUILD)/.flags
 	$(call compile)
 $(BUILD)/bench/%.o: bench/%.c $(BUILD)/.flags
@@ -97,6 +103,8 @@ $(BUILD)/tests/obj/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.need-che
 	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests)
 $(BUILD)/tests/obj/crash/%.o: tests/crash/%.c $(BUILD)/.flags | $(BUILD)/.need-check
 	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests)
+$(POWER_OBJ): $(BUILD)/tests/obj/%.o: tests/%.c $(BUILD)/.flags
+	$(call compile,$(INSTRUMENTED_CFLAGS) -Itests -Itests/crash -Iexamples)
 $(BUILD)/tests/obj/api/%.o: tests/api/%.c $(BUILD)/.flags | $(BUILD)/.need-check
 	$(call compile,-Itests)
 $(BUILD)/tests/obj/%.o: tests/%.c $(BUILD)/.flags | $(BUILD)/.need-check
@@ -128,8 +136,9 @@ $(BUILD)/examples/demo: $(DEMO_OBJ) $(BUILD)/libduralog.a
 # ---- demo ----
 
 .PHONY: demo
-demo: $(BUILD)/examples/demo ## append real input in each mode, kill the writer, recover, compare
+demo: $(BUILD)/examples/demo $(BUILD)/tests/power_table ## in each mode: append real input, kill the writer, cut the power, compare
 	$(Q)$(BUILD)/examples/demo $(DEMO_DIR) -- $(wildcard lib/*.[ch] include/*.h)
+	$(Q)$(BUILD)/tests/power_table
 
 # ---- tests ----
 
@@ -139,6 +148,8 @@ $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BU
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
 $(CRASH_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/crash/%.o $(CRASH_OBJ) $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
+$(BUILD)/tests/power_table: $(POWER_LINKED)
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS)
 $(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUILD)/libduralog.so
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
 	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
@@ -152,7 +163,7 @@ golden: $(GOLDEN_TOOLS) ## make the golden files of this format version again
 	$(Q)tests/golden/make.sh $(BUILD)
 
 .PHONY: tests
-tests: all $(UNIT_TESTS) $(CRASH_TESTS) $(API_TESTS) ## build the tests
+tests: all $(UNIT_TESTS) $(CRASH_TESTS) $(API_TESTS) $(BUILD)/tests/power_table ## build the tests
 
 .PHONY: check
 check: ## run all tests in all builds; the last line counts them

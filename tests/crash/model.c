@@ -102,10 +102,11 @@ static const char *check_loss(const struct model *m, uint64_t end) {
 
 /* ---- comparing ---- */
 
-static bool is_record(const struct model_record *r, const duralog_record *is) {
+static bool is_record(const struct model *m, const struct model_record *r,
+                      const duralog_record *is) {
   uint8_t bytes[MODEL_RECORD_BYTES_MAX];
   if (is->size != r->size || (is->key != NULL) != r->keyed) return false;
-  model_fill(r, bytes);
+  (m->fill ? m->fill : model_fill)(r, bytes);
   if (memcmp(is->data, bytes, r->size) != 0) return false;
   return !r->keyed || (is->key_size == sizeof r->content &&
                        memcmp(is->key, &r->content, sizeof r->content) == 0);
@@ -129,7 +130,7 @@ static const char *read_one(const struct model *m, duralog_reader *reader,
   }
   if (e) return "I1: a recovered record cannot be read";
   if (record.offset != offset) return "I1: an offset is not the next one";
-  if (!is_record(&m->records[offset], &record))
+  if (!is_record(m, &m->records[offset], &record))
     return "I1: a record is not what was appended";
   return NULL;
 }

@@ -35,6 +35,8 @@ struct model_record {
 
 struct model {
   const struct crash_mode *mode;
+  /* The bytes of a record; NULL: model_fill. */
+  void (*fill)(const struct model_record *, uint8_t *to);
   struct model_record records[MODEL_RECORDS_MAX];
   size_t count;          /* appends that returned */
   size_t in_flight;      /* records of an append that has not returned */
