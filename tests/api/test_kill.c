@@ -20,7 +20,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "support.h"
+#include "support_stamped.h"
 
 enum {
   THREADS = 8,
@@ -28,64 +28,8 @@ enum {
   CAMPAIGNS = 10,
   OPERATIONS_MAX = 4096, /* of a thread */
   BATCH_MAX = 12,
-  DATA_MAX = 3500,
-  KEY_MAX = 20
+  IN_BATCH_MAX = 800 /* bytes of data */
 };
-
-/* ---- what is appended ---- */
-
-/* Each record begins with it; the rest follows from it. */
-struct stamp {
-  uint64_t seed, thread, count, index, size;
-};
-
-struct content {
-  uint8_t data[DATA_MAX], key[KEY_MAX];
-  duralog_entry entry; /* points into the above */
-};
-
-static uint64_t batch_size(uint64_t seed, uint64_t thread, uint64_t count) {
-  uint64_t state = seed ^ thread << 32 ^ count;
-  return random_below(&state, 10) < 6 ? 1
-                                      : 2 + random_below(&state, BATCH_MAX - 1);
-}
-
-/* A batch fits into the smallest segment. */
-static size_t data_size(uint64_t *state, bool in_batch) {
-  uint64_t kind = random_below(state, 20);
-  uint64_t limit = kind < 14 ? 200 : kind < 19 ? 800 : DATA_MAX;
-  if (in_batch && limit > 800) limit = 800;
-  return sizeof(struct stamp) +
-         (size_t)random_below(state, limit - sizeof(struct stamp));
-}
-
-static void content_make(struct content *c, const struct stamp *stamp) {
-  uint64_t state = bytes_hash(stamp, sizeof *stamp, 0);
-  c->entry = (duralog_entry){.data = c->data,
-                             .size = data_size(&state, stamp->size > 1)};
-  if (random_below(&state, 5) == 0) {
-    c->entry.key = c->key;
-    c->entry.key_size = (size_t)random_below(&state, KEY_MAX + 1);
-  }
-  if (random_below(&state, 5) == 0) {
-    c->entry.has_timestamp = true;
-    c->entry.timestamp_ms = (int64_t)random_next(&state);
-  }
-  for (size_t i = 0; i < c->entry.size; i++) {
-    if (i % 8 == 0) random_next(&state);
-    c->data[i] = (uint8_t)(state >> i % 8 * 8);
-  }
-  memset(c->key, (int)(state & 0xFF), sizeof c->key);
-  memcpy(c->data, stamp, sizeof *stamp);
-}
-
-static bool content_is(const duralog_record *r, const struct content *c) {
-  const duralog_entry *e = &c->entry;
-  return r->size == e->size && memcmp(r->data, e->data, e->size) == 0 &&
-         (r->key == NULL) == (e->key == NULL) && r->key_size == e->key_size &&
-         (!e->key_size || memcmp(r->key, e->key, e->key_size) == 0) &&
-         (!e->has_timestamp || r->timestamp_ms == e->timestamp_ms);
-}
 
 /* ---- a life ---- */
 
@@ -118,10 +62,11 @@ struct worker {
 
 static uint64_t operate(struct worker *w, uint64_t count) {
   duralog_entry entries[BATCH_MAX];
-  uint64_t size = batch_size(w->life->seed, w->number, count), offset = 0;
+  uint64_t size = stamped_batch(w->life->seed, w->number, count, BATCH_MAX),
+           offset = 0;
   for (uint64_t i = 0; i < size; i++) {
     struct stamp stamp = {w->life->seed, w->number, count, i, size};
-    content_make(&w->contents[i], &stamp);
+    stamped_make(&w->contents[i], &stamp, IN_BATCH_MAX);
     entries[i] = w->contents[i].entry;
   }
   bool plain = size == 1 && !entries[0].key && !entries[0].has_timestamp;
@@ -231,20 +176,21 @@ static void check_new(const struct life *life, const duralog_record *r,
   struct stamp stamp;
   CHECK(r->size >= sizeof stamp);
   memcpy(&stamp, r->data, sizeof stamp);
-  CHECK(stamp.seed == life->seed && stamp.thread < THREADS);
-  uint64_t count = next[stamp.thread];
-  CHECK_EQUAL(stamp.count, count);
-  CHECK_EQUAL(stamp.size, batch_size(life->seed, stamp.thread, count));
+  CHECK(stamp.seed == life->seed && stamp.writer < THREADS);
+  uint64_t count = next[stamp.writer];
+  CHECK_EQUAL(stamp.operation, count);
+  CHECK_EQUAL(stamp.size,
+              stamped_batch(life->seed, stamp.writer, count, BATCH_MAX));
   if (*left) CHECK_EQUAL(*left, stamp.size - stamp.index);
   if (!*left) CHECK_EQUAL(stamp.index, 0);
   *left = stamp.size - stamp.index - 1;
   CHECK_EQUAL(r->batch_last, *left ? UINT64_MAX : r->offset);
-  content_make(&expected, &stamp);
-  CHECK(content_is(r, &expected));
-  const struct noted *noted = &life->threads[stamp.thread];
+  stamped_make(&expected, &stamp, IN_BATCH_MAX);
+  CHECK(stamped_is(r, &expected));
+  const struct noted *noted = &life->threads[stamp.writer];
   if (count < atomic_load(&noted->count))
     CHECK_EQUAL(noted->offsets[count] + stamp.index, r->offset);
-  if (*left == 0) next[stamp.thread]++;
+  if (*left == 0) next[stamp.writer]++;
 }
 
 static void check_life(duralog *log, const struct life *life,

@@ -29,16 +29,15 @@
 #include <unistd.h>
 
 #include "io.h"
-#include "support.h"
+#include "support_stamped.h"
 
 enum {
   WRITERS_MAX = 6,
-  OPERATIONS = 26, /* of all writers in one opening, about */
+  OPERATIONS = 44, /* of all writers in one opening, about */
   OPERATIONS_MAX = 512,
   OPENINGS = 2,
   BATCH_MAX = 8,
-  DATA_MAX = 2400,
-  KEY_MAX = 24,
+  IN_BATCH_MAX = 600, /* bytes of data */
   POINTS_MAX = 128,
   STEPS_AT_LEAST = 30,
   CLOCK_STEP_MS = 3
@@ -280,64 +279,17 @@ static duralog_options options_of(const struct mode *m) {
   return o;
 }
 
-/* ---- what is appended: all follows from writer and operation ---- */
-
-struct stamp { /* begins each record */
-  uint64_t writer, operation, index, size;
-};
-
-struct content {
-  uint8_t data[DATA_MAX], key[KEY_MAX];
-  duralog_entry entry; /* points into the above */
-};
-
-static uint64_t batch_size(uint64_t writer, uint64_t operation) {
-  uint64_t state = writer << 32 ^ operation;
-  if (random_below(&state, 10) < 6) return 1;
-  return 2 + random_below(&state, BATCH_MAX - 1);
-}
-
-static void content_make(struct content *c, const struct stamp *stamp) {
-  uint64_t state = bytes_hash(stamp, sizeof *stamp, 0);
-  uint64_t limit = random_below(&state, 8) ? 400 : DATA_MAX;
-  if (stamp->size > 1) limit = 600; /* a batch fits into a segment */
-  c->entry = (duralog_entry){.data = c->data};
-  c->entry.size =
-      sizeof *stamp + (size_t)random_below(&state, limit - sizeof *stamp);
-  if (random_below(&state, 4) == 0) {
-    c->entry.key = c->key;
-    c->entry.key_size = (size_t)random_below(&state, KEY_MAX + 1);
-  }
-  if (random_below(&state, 5) == 0) {
-    c->entry.has_timestamp = true;
-    c->entry.timestamp_ms = (int64_t)random_next(&state);
-  }
-  for (size_t i = 0; i < c->entry.size; i++) {
-    if (i % 8 == 0) random_next(&state);
-    c->data[i] = (uint8_t)(state >> i % 8 * 8);
-  }
-  memset(c->key, (int)(state & 0xFF), sizeof c->key);
-  memcpy(c->data, stamp, sizeof *stamp);
-}
-
-static bool content_is(const duralog_record *r, const struct content *c) {
-  const duralog_entry *e = &c->entry;
-  return r->size == e->size && memcmp(r->data, e->data, e->size) == 0 &&
-         (r->key == NULL) == (e->key == NULL) && r->key_size == e->key_size &&
-         (!e->key_size || memcmp(r->key, e->key, e->key_size) == 0) &&
-         (!e->has_timestamp || r->timestamp_ms == e->timestamp_ms);
-}
-
 /* ---- the child's life ---- */
 
 static uint64_t append_operation(duralog *log, uint64_t writer,
                                  uint64_t operation) {
   struct content contents[BATCH_MAX];
   duralog_entry entries[BATCH_MAX];
-  uint64_t size = batch_size(writer, operation), offset = UINT64_MAX;
+  uint64_t size = stamped_batch(0, writer, operation, BATCH_MAX),
+           offset = UINT64_MAX;
   for (uint64_t i = 0; i < size; i++) {
-    struct stamp stamp = {writer, operation, i, size};
-    content_make(&contents[i], &stamp);
+    struct stamp stamp = {0, writer, operation, i, size};
+    stamped_make(&contents[i], &stamp, IN_BATCH_MAX);
     entries[i] = contents[i].entry;
   }
   duralog_level level = DURALOG_LEVEL_DEFAULT;
@@ -411,12 +363,12 @@ static void check_record(const duralog_record *r, uint64_t next[WRITERS_MAX],
   CHECK(stamp.writer < run->writers);
   uint64_t operation = next[stamp.writer];
   CHECK_EQUAL(stamp.operation, operation);
-  CHECK_EQUAL(stamp.size, batch_size(stamp.writer, operation));
+  CHECK_EQUAL(stamp.size, stamped_batch(0, stamp.writer, operation, BATCH_MAX));
   CHECK_EQUAL(stamp.index, *left ? stamp.size - *left : 0);
   *left = stamp.size - stamp.index - 1;
   CHECK_EQUAL(r->batch_last, *left ? UINT64_MAX : r->offset);
-  content_make(&expected, &stamp);
-  CHECK(content_is(r, &expected));
+  stamped_make(&expected, &stamp, IN_BATCH_MAX);
+  CHECK(stamped_is(r, &expected));
   struct noted *noted = &run->noted[stamp.writer];
   if (operation < atomic_load(&noted->count))
     CHECK_EQUAL(noted->offset[operation] + stamp.index, r->offset);
