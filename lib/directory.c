@@ -172,10 +172,16 @@ static duralog_error take_lock(struct opening *o) {
   return DURALOG_OK;
 }
 
-void directory_look_for_writer(struct opening *o) {
+/* Where locks cannot be told, as without a lock file, no writer lives. */
+duralog_error directory_look_for_writer(struct opening *o) {
   io_env *io = o->log->io;
-  o->report.writer_lives =
-      io->locked(io, o->log->directory.handle, LOCK_NAME) == 1;
+  int result = io->locked(io, o->log->directory.handle, LOCK_NAME);
+  o->report.writer_lives = result == 1;
+  bool failed = result == -EIO || result == -EMFILE || result == -ENFILE ||
+                result == -ENOMEM;
+  return failed ? opening_fail_os(o, result, LOCK_NAME,
+                                  "cannot tell whether a writer lives")
+                : DURALOG_OK;
 }
 
 /* ---- meta ---- */
@@ -207,13 +213,16 @@ duralog_error directory_write_meta(struct opening *o) {
   int dir = o->log->directory.handle;
   uint8_t bytes[META_BYTES];
   meta_encode(bytes, &o->meta);
-  io->unlink(io, dir, META_TEMPORARY_NAME);
+  int result = io->unlink(io, dir, META_TEMPORARY_NAME);
+  if (result && result != -ENOENT)
+    return opening_fail_os(o, result, META_TEMPORARY_NAME,
+                           "cannot remove an unfinished meta file");
   int file = io->file_open(io, dir, META_TEMPORARY_NAME, IO_WRITE | IO_CREATE,
                            o->options.file_mode);
   if (file < 0)
     return opening_fail_os(o, file, META_NAME, "cannot create the meta file");
   STEP(io, "meta/opened");
-  int result = io_write(io, file, bytes, sizeof bytes, 0);
+  result = io_write(io, file, bytes, sizeof bytes, 0);
   int synced = result ? 0 : io->file_sync(io, file, IO_SYNC_META);
   io->close(io, file);
   if (result) {
@@ -315,7 +324,11 @@ void directory_undo(struct opening *o) {
   int dir = o->log->directory.handle;
   char name[NAME_BYTES];
   if (dir >= 0 && o->creating) {
-    io->unlink(io, dir, META_NAME);
+    /* The meta file goes first and for good: without its segment it would be a
+     * damaged log. */
+    int result = io->unlink(io, dir, META_NAME);
+    if (result == 0) result = io->dir_sync(io, dir, IO_SYNC_META_NAME);
+    if (result && result != -ENOENT) return;
     io->unlink(io, dir, META_TEMPORARY_NAME);
     segment_name(name, SEGMENT_NUMBER_FIRST);
     io->unlink(io, dir, name);
@@ -380,7 +393,8 @@ static duralog_error identify(struct opening *o) {
     if (error) return error;
     if (is_new) return create(o);
   } else {
-    directory_look_for_writer(o);
+    error = directory_look_for_writer(o);
+    if (error) return error;
   }
   if (!o->meta_lost) {
     memcpy(o->log->directory.uuid, o->meta.uuid, sizeof o->meta.uuid);

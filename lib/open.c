@@ -264,8 +264,8 @@ static duralog_error recover(struct opening *o) {
   duralog_error error = make_plan(o, &v, &plan);
   if (!error && o->options.read_only && !o->report.writer_lives) {
     /* A writer that began meanwhile made the evidence worthless. */
-    directory_look_for_writer(o);
-    if (o->report.writer_lives) {
+    error = directory_look_for_writer(o);
+    if (!error && o->report.writer_lives) {
       views_free(&v, io);
       error = make_plan(o, &v, &plan);
     }

@@ -55,7 +55,7 @@ duralog_error directory_write_meta(struct opening *);
 /* Remove what no log needs; numbers up to `keep` stay. `adopted`: the last of
  * them is one that an earlier writer prepared. */
 duralog_error directory_clean(struct opening *, uint64_t keep, bool adopted);
-void directory_look_for_writer(struct opening *);
+duralog_error directory_look_for_writer(struct opening *);
 /* A creation failed: leave things as they were. */
 void directory_undo(struct opening *);
 void listing_free(struct listing *, io_env *);

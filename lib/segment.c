@@ -34,12 +34,14 @@ static bool make_file(const struct log_directory *d, struct segment *s,
   memcpy(id.uuid, d->uuid, sizeof id.uuid);
   identity_encode(sector, &id);
 
-  io->unlink(io, d->handle, name); /* left by an attempt that failed */
+  int result = io->unlink(io, d->handle, name);
+  if (result && result != -ENOENT) /* left by an attempt that failed */
+    return failed(why, result, "cannot remove an unfinished segment file");
   s->file =
       io->file_open(io, d->handle, name, IO_WRITE | IO_CREATE, d->file_mode);
   if (s->file < 0) return failed(why, s->file, "cannot create a segment file");
   STEP(io, "create/opened");
-  int result = io_allocate(io, s->file, s->bytes);
+  result = io_allocate(io, s->file, s->bytes);
   if (result) return failed(why, result, "cannot allocate a segment file");
   result = io_write(io, s->file, sector, sizeof sector, IDENTITY_AT);
   if (result) return failed(why, result, "cannot write a segment header");
