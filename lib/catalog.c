@@ -175,15 +175,21 @@ enum catalog_result catalog_find(struct catalog *c,
 
 enum catalog_result catalog_next(struct catalog *c,
                                  const struct log_directory *d, uint64_t number,
-                                 struct segment **out) {
-  struct segment_failure why;
+                                 struct segment **out,
+                                 struct segment_failure *why) {
   enum catalog_result result = CATALOG_ABSENT;
   mutex_lock(d->io, &c->lock);
-  for (size_t i = 0; i < c->count && result != CATALOG_OK; i++) {
+  for (size_t i = 0; i < c->count; i++) {
     uint64_t base = NONE;
-    if (c->entries[i].number > number &&
-        base_of(c, d, i, &base, &why) == CATALOG_OK && base != NONE)
-      result = pin(c, d, &c->entries[i], out, &why);
+    if (c->entries[i].number <= number) continue;
+    result = base_of(c, d, i, &base, why);
+    if (result == CATALOG_OK && base != NONE)
+      result = pin(c, d, &c->entries[i], out, why);
+    else if (result == CATALOG_OK)
+      result = CATALOG_ABSENT;
+    /* What was damaged meanwhile is stepped over like the others. */
+    if (result == CATALOG_OK || result == CATALOG_FAILED) break;
+    result = CATALOG_ABSENT;
   }
   mutex_unlock(d->io, &c->lock);
   return result;

@@ -49,9 +49,11 @@ enum catalog_result catalog_pin(struct catalog *, const struct log_directory *,
 enum catalog_result catalog_find(struct catalog *, const struct log_directory *,
                                  uint64_t offset, struct segment **,
                                  struct segment_failure *);
-/* Pin the first started readable segment numbered above `number`. */
+/* Pin the first started readable segment numbered above `number`. ABSENT: there
+ * is none; FAILED: that cannot be told now. */
 enum catalog_result catalog_next(struct catalog *, const struct log_directory *,
-                                 uint64_t number, struct segment **);
+                                 uint64_t number, struct segment **,
+                                 struct segment_failure *);
 void catalog_pin_again(struct segment *);
 void catalog_unpin(struct catalog *, const struct log_directory *,
                    struct segment *);

@@ -32,17 +32,25 @@ static duralog_error segment_of_index(duralog *log, size_t index,
 }
 
 /* Where the segment ends: by its seal, by the log's end, by its successor. */
-static uint64_t segment_end(duralog *log, const struct segment *s) {
-  uint64_t end = atomic_load(&log->end);
+static duralog_error segment_end(duralog *log, const struct segment *s,
+                                 uint64_t *end) {
   struct segment *next;
-  if (s->number == atomic_load(&log->active)) return end;
-  if (atomic_load(&s->sealed)) return s->end.end_offset;
-  if (catalog_next(&log->catalog, &log->directory, s->number, &next) ==
-      CATALOG_OK) {
-    end = min_u64(end, next->start.offset);
+  struct segment_failure why;
+  *end = atomic_load(&log->end);
+  if (s->number == atomic_load(&log->active)) return DURALOG_OK;
+  if (atomic_load(&s->sealed)) {
+    *end = s->end.end_offset;
+    return DURALOG_OK;
+  }
+  enum catalog_result result =
+      catalog_next(&log->catalog, &log->directory, s->number, &next, &why);
+  if (result == CATALOG_FAILED)
+    return log_fail_segment(log, s->number + 1, &why);
+  if (result == CATALOG_OK) {
+    *end = min_u64(*end, next->start.offset);
     catalog_unpin(&log->catalog, &log->directory, next);
   }
-  return end;
+  return DURALOG_OK;
 }
 
 static uint64_t tail_position(duralog *log, uint64_t number) {
@@ -51,6 +59,23 @@ static uint64_t tail_position(duralog *log, uint64_t number) {
   uint64_t position = still ? log->tail.position : 0;
   append_unlock(log);
   return position;
+}
+
+static void describe(duralog *log, const struct segment *s, uint64_t end,
+                     duralog_segment *out) {
+  bool started = atomic_load(&s->started);
+  *out = (duralog_segment){.struct_size = sizeof *out,
+                           .number = s->number,
+                           .first = started ? s->start.offset : end,
+                           .end = end,
+                           .bytes = s->bytes,
+                           .sealed = atomic_load(&s->sealed)};
+  out->used = out->sealed ? s->end.end_position : 0;
+  if (s->number == atomic_load(&log->active))
+    out->used = tail_position(log, s->number);
+  if (!started) return;
+  out->epoch = s->start.epoch;
+  out->created_ms = s->start.time_ms;
 }
 
 duralog_error duralog_get_segment(duralog *log, size_t index,
@@ -66,23 +91,14 @@ duralog_error duralog_get_segment(duralog *log, size_t index,
   enum catalog_result result =
       catalog_pin(&log->catalog, &log->directory, number, &s, &why);
   if (result == CATALOG_FAILED) return log_fail_segment(log, number, &why);
-  *out = (duralog_segment){.struct_size = sizeof *out, .number = number};
   if (result != CATALOG_OK) {
-    out->damaged = true;
+    *out = (duralog_segment){
+        .struct_size = sizeof *out, .number = number, .damaged = true};
     return DURALOG_OK;
   }
-  bool started = atomic_load(&s->started);
-  out->first = started ? s->start.offset : atomic_load(&log->end);
-  out->end = segment_end(log, s);
-  out->bytes = s->bytes;
-  out->sealed = atomic_load(&s->sealed);
-  out->used = out->sealed ? s->end.end_position : 0;
-  if (number == atomic_load(&log->active))
-    out->used = tail_position(log, number);
-  if (started) {
-    out->epoch = s->start.epoch;
-    out->created_ms = s->start.time_ms;
-  }
+  uint64_t end;
+  error = segment_end(log, s, &end);
+  if (!error) describe(log, s, end, out);
   catalog_unpin(&log->catalog, &log->directory, s);
-  return DURALOG_OK;
+  return error;
 }

@@ -27,6 +27,12 @@ duralog_error error_from_os(int os_error) {
   }
 }
 
+duralog_error error_while_open(int os_error) {
+  duralog_error error = error_from_os(os_error);
+  return error == DURALOG_E_FULL || error == DURALOG_E_RESOURCES ? error
+                                                                 : DURALOG_E_IO;
+}
+
 static void copy_text(char *to, size_t room, const char *from) {
   size_t length = from ? strlen(from) : 0;
   if (length >= room) { /* the end of a path says more than its beginning */
@@ -61,7 +67,7 @@ duralog_error log_fail_segment(struct duralog *log, uint64_t number,
   segment_name(name, number);
   if (why->sync_failed) return log_poison(log, why->os_error, name, why->text);
   duralog_error error = why->newer      ? DURALOG_E_NEWER
-                        : why->os_error ? error_from_os(why->os_error)
+                        : why->os_error ? error_while_open(why->os_error)
                                         : DURALOG_E_CORRUPT;
   return log_fail(log, error, why->os_error, why->position, name, why->text);
 }

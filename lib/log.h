@@ -86,7 +86,8 @@ struct duralog {
   bool policy_idle, durable_each;
   uint8_t boot_id[16];
   uint64_t start;
-  uint64_t accepted_segment; /* older ones may end in damage, without a ROLL */
+  uint64_t accepted_segment; /* older ones may end in damage, without a ROLL, */
+  uint64_t accepted_offset;  /* and hold nothing at or above this offset */
   uint64_t epoch_next;       /* that the first append raises to */
 
   /* The append path. */
@@ -159,6 +160,9 @@ static inline duralog_error log_check(const struct duralog *log) {
 /* ---- log.c: failures and wake-ups ---- */
 
 duralog_error error_from_os(int os_error); /* positive errno */
+/* The same for a log that is open, where "no log there" and its like would tell
+ * the host nothing: FULL, RESOURCES or IO. */
+duralog_error error_while_open(int os_error);
 
 void diagnostic_fill(duralog_diagnostic *, duralog_error, int os_error,
                      uint64_t position, const char *path, const char *text);

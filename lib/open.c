@@ -232,10 +232,14 @@ static duralog_error look_only(struct opening *o, struct views *v,
 static duralog_error find_start(struct opening *o) {
   struct duralog *log = o->log;
   struct segment *s;
+  struct segment_failure why;
   log->start = 0;
   if (o->meta.first_segment <= SEGMENT_NUMBER_FIRST) return DURALOG_OK;
-  if (catalog_next(&log->catalog, &log->directory, 0, &s) != CATALOG_OK)
-    return DURALOG_OK;
+  enum catalog_result result =
+      catalog_next(&log->catalog, &log->directory, 0, &s, &why);
+  if (result == CATALOG_FAILED)
+    return opening_fail_segment(o, o->meta.first_segment, &why);
+  if (result != CATALOG_OK) return DURALOG_OK;
   log->start = min_u64(s->start.offset, atomic_load(&log->end));
   catalog_unpin(&log->catalog, &log->directory, s);
   return DURALOG_OK;
@@ -282,6 +286,7 @@ static duralog_error recover(struct opening *o) {
   else if (!error)
     error = take_over(o, &v, &plan);
   log->accepted_segment = o->meta.accepted_segment;
+  log->accepted_offset = o->meta.accepted_offset;
   views_free(&v, io);
   return error ? error : find_start(o);
 }

@@ -38,6 +38,7 @@ struct duralog_reader {
   uint64_t capacity, from, held, good_below;
   bool keep_buffer; /* records in it were given out in this very call */
   duralog_error source_error;
+  int source_os_error;
 
   bool damaged;
   duralog_damage damage;
@@ -83,16 +84,27 @@ static duralog_error damaged(struct duralog_reader *r, uint64_t from,
   return reader_fail(r, DURALOG_E_CORRUPT, 0, segment, position, text);
 }
 
+/* A segment may be whole, and cannot be opened now. */
+static duralog_error not_now(struct duralog_reader *r, uint64_t number,
+                             const struct segment_failure *why) {
+  return reader_fail(r, error_while_open(why->os_error), why->os_error, number,
+                     why->position, why->text);
+}
+
 /* Nothing more of this segment can be served: where does the next one begin? */
 static duralog_error damaged_to_next(struct duralog_reader *r, uint64_t from,
                                      uint64_t segment, uint64_t position,
                                      const char *text) {
   struct duralog *log = r->log;
   struct segment *next;
+  struct segment_failure why;
   uint64_t to = atomic_load(&log->end);
   uint64_t number = segment;
-  while (catalog_next(&log->catalog, &log->directory, number, &next) ==
-         CATALOG_OK) {
+  for (;;) {
+    enum catalog_result result =
+        catalog_next(&log->catalog, &log->directory, number, &next, &why);
+    if (result == CATALOG_FAILED) return not_now(r, number + 1, &why);
+    if (result != CATALOG_OK) break;
     uint64_t base = next->start.offset;
     number = next->number;
     catalog_unpin(&log->catalog, &log->directory, next);
@@ -110,9 +122,7 @@ static duralog_error pin_failed(struct duralog_reader *r,
     case CATALOG_NEWER:
       return reader_fail(r, DURALOG_E_NEWER, 0, number, why->position,
                          why->text);
-    case CATALOG_FAILED:
-      return reader_fail(r, error_from_os(why->os_error), why->os_error, number,
-                         why->position, why->text);
+    case CATALOG_FAILED: return not_now(r, number, why);
     case CATALOG_DAMAGED:
       return damaged_to_next(r, r->offset, number, 0, why->text);
     default:
@@ -129,6 +139,7 @@ static bool buffer_grow(struct duralog_reader *r, uint64_t size) {
   uint8_t *larger = io->alloc(io, capacity);
   if (!larger) {
     r->source_error = DURALOG_E_RESOURCES;
+    r->source_os_error = ENOMEM;
     return false;
   }
   uint8_t *smaller = r->buffer;
@@ -150,7 +161,8 @@ static bool buffer_fill(struct duralog_reader *r, uint64_t position,
   r->from = position;
   r->held = n > 0 ? (uint64_t)n : 0;
   r->good_below = limit;
-  if (n < 0) r->source_error = error_from_os((int)-n);
+  r->source_os_error = n < 0 ? (int)-n : 0;
+  if (n < 0) r->source_error = error_while_open((int)-n);
   if (n >= 0 && r->held < size) r->source_error = DURALOG_E_CORRUPT;
   return r->held >= size;
 }
@@ -177,8 +189,8 @@ static duralog_error source_failed(struct duralog_reader *r,
   if (r->source_error == DURALOG_E_CORRUPT)
     return damaged_to_next(r, r->walk.offset, r->walk.segment, position,
                            "a segment file is shorter than it was");
-  return reader_fail(r, r->source_error, 0, r->walk.segment, position,
-                     "cannot read a segment");
+  return reader_fail(r, r->source_error, r->source_os_error, r->walk.segment,
+                     position, "cannot read a segment");
 }
 
 /* ---- the place ---- */
@@ -193,24 +205,36 @@ static void leave_segment(struct duralog_reader *r) {
 
 /* Where damage was accepted the log goes on in a later segment, without a ROLL;
  * what stands behind that offset in the older one is no part of it. */
-static uint64_t limit_of(struct duralog_reader *r, const struct segment *s) {
+static duralog_error limit_of(struct duralog_reader *r, const struct segment *s,
+                              uint64_t *limit) {
   struct duralog *log = r->log;
   struct segment *next;
-  if (s->number >= log->accepted_segment ||
-      catalog_next(&log->catalog, &log->directory, s->number, &next) !=
-          CATALOG_OK)
-    return NONE;
-  uint64_t limit = next->start.offset;
+  struct segment_failure why;
+  *limit = NONE;
+  if (s->number >= log->accepted_segment) return DURALOG_OK;
+  *limit = log->accepted_offset;
+  enum catalog_result result =
+      catalog_next(&log->catalog, &log->directory, s->number, &next, &why);
+  if (result == CATALOG_FAILED) return not_now(r, s->number + 1, &why);
+  if (result != CATALOG_OK) return DURALOG_OK;
+  *limit = min_u64(*limit, next->start.offset);
   catalog_unpin(&log->catalog, &log->directory, next);
-  return limit;
+  return DURALOG_OK;
 }
 
-static void enter_segment(struct duralog_reader *r, struct segment *s) {
+/* Takes over the caller's pin, also where it fails. */
+static duralog_error enter_segment(struct duralog_reader *r,
+                                   struct segment *s) {
   r->segment = s;
   r->held = 0;
-  r->segment_limit = limit_of(r, s);
+  duralog_error error = limit_of(r, s, &r->segment_limit);
+  if (error) {
+    leave_segment(r);
+    return error;
+  }
   r->limit = min_u64(r->limit, r->segment_limit);
   walk_begin(&r->walk, r->log->directory.uuid, s->number, s->bytes, &s->start);
+  return DURALOG_OK;
 }
 
 /* Whether the pinned segment is known to hold the offset. */
@@ -222,8 +246,8 @@ static bool is_here(const struct duralog_reader *r, uint64_t offset) {
 /* Put the walk at record `offset`. */
 static duralog_error place(struct duralog_reader *r) {
   struct duralog *log = r->log;
+  struct segment *s = r->segment;
   if (!is_here(r, r->offset)) {
-    struct segment *s;
     struct segment_failure why;
     leave_segment(r);
     enum catalog_result result =
@@ -232,10 +256,12 @@ static duralog_error place(struct duralog_reader *r) {
       return damaged_to_next(r, r->offset, META_NUMBER, 0,
                              "no segment begins at or before the offset");
     if (result != CATALOG_OK) return pin_failed(r, result, META_NUMBER, &why);
-    enter_segment(r, s);
-  } else {
-    enter_segment(r, r->segment);
   }
+  duralog_error error = enter_segment(r, s);
+  if (error) return error;
+  if (r->offset >= r->segment_limit)
+    return damaged_to_next(r, r->offset, s->number, 0,
+                           "the segment that holds the offset is damaged");
   struct frame_source source = {reader_bytes, r};
   struct walk w = r->walk;
   r->placed = false;
@@ -257,6 +283,15 @@ static duralog_error place(struct duralog_reader *r) {
                          "a frame header is damaged");
 }
 
+/* Record `offset` is the first of this segment, which was pinned for it. */
+static duralog_error go_on_in(struct duralog_reader *r, struct segment *s) {
+  duralog_error error = enter_segment(r, s);
+  if (error) return error;
+  if (r->offset >= r->segment_limit) return place(r); /* cut: it is elsewhere */
+  r->placed = true;
+  return DURALOG_OK;
+}
+
 /* Behind a ROLL frame with this check. */
 static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
   struct duralog *log = r->log;
@@ -275,28 +310,28 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
                            "the next segment does not follow this one");
   }
   leave_segment(r);
-  enter_segment(r, s);
-  r->placed = true;
-  return DURALOG_OK;
+  return go_on_in(r, s);
 }
 
 /* Where no frame can be read any more, but the next segment proves that it
  * begins with this very record, nothing is missing: only a ROLL is damaged. */
-static bool goes_on_in_next(struct duralog_reader *r) {
+static duralog_error goes_on_in_next(struct duralog_reader *r, bool *yes) {
   struct duralog *log = r->log;
   struct segment *s;
-  uint64_t offset = r->walk.offset;
-  if (catalog_next(&log->catalog, &log->directory, r->walk.segment, &s) !=
-      CATALOG_OK)
-    return false;
+  struct segment_failure why;
+  uint64_t offset = r->walk.offset, number = r->walk.segment;
+  *yes = false;
+  enum catalog_result result =
+      catalog_next(&log->catalog, &log->directory, number, &s, &why);
+  if (result == CATALOG_FAILED) return not_now(r, number + 1, &why);
+  if (result != CATALOG_OK) return DURALOG_OK;
   if (s->start.offset != offset) {
     catalog_unpin(&log->catalog, &log->directory, s);
-    return false;
+    return DURALOG_OK;
   }
+  *yes = true;
   leave_segment(r);
-  enter_segment(r, s);
-  r->placed = true;
-  return true;
+  return go_on_in(r, s);
 }
 
 /* ---- records ---- */
@@ -357,8 +392,12 @@ static enum taken take_any(struct duralog_reader *r, duralog_record *out,
       result = walk_header(&r->walk, at, &f);
     }
     if (UNLIKELY(result != WALK_OK)) {
-      if (result == WALK_INVALID && !r->keep_buffer && goes_on_in_next(r))
-        continue;
+      bool goes_on = false;
+      if (result == WALK_INVALID && !r->keep_buffer) {
+        *error = goes_on_in_next(r, &goes_on);
+        if (*error) return FAILED;
+      }
+      if (goes_on) continue;
       *error = result == WALK_NEWER
                    ? reader_fail(r, DURALOG_E_NEWER, 0, r->walk.segment,
                                  position, "a frame of a newer release")
