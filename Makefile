@@ -145,7 +145,8 @@ demo: $(BUILD)/examples/demo $(BUILD)/tests/power_table ## in each mode: append 
 $(BUILD)/libinstrumented.a: $(INSTRUMENTED_OBJ)
 	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
-	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
+	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS) $(TEST_LIBS)
+$(BUILD)/tests/test_fault: $(patsubst %,$(BUILD)/tests/obj/unit/fault_%.o,story plots rules)
 $(CRASH_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/crash/%.o $(CRASH_OBJ) $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
 $(BUILD)/tests/power_table: $(POWER_LINKED)

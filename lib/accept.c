@@ -49,8 +49,10 @@ duralog_error accept_damage(struct opening *o, struct views *v,
   struct segment *s;
   struct segment_failure why;
   duralog_error error = DURALOG_OK;
+  STEP(log->io, "accept/begin");
   for (size_t i = 0; !error && i < v->count; i++)
     error = settle_damaged(o, &v->list[i]);
+  STEP(log->io, "accept/settled");
   if (!error) error = directory_clean(o, number, true);
   if (!error) error = opening_catalog(o, number);
   if (error) return error;
@@ -63,11 +65,13 @@ duralog_error accept_damage(struct opening *o, struct views *v,
     segment_close(&log->directory, s);
     return opening_no_memory(o);
   }
+  STEP(log->io, "accept/created");
   o->meta.accepted_segment = number;
   o->meta.accepted_offset = offset;
   o->meta.accepted_epoch = plan->epoch_max;
   error = directory_write_meta(o);
   if (error) return error;
+  STEP(log->io, "accept/durable");
   plan->end = (struct walk){.segment = number,
                             .bytes = s->bytes,
                             .base = offset,

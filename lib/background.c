@@ -35,21 +35,25 @@ static duralog_error prepare_locked(struct duralog *log) {
   struct segment *s;
   struct segment_failure why;
   uint64_t number = atomic_load(&log->active) + 1;
+  STEP(io, "prepare/begin");
   if (!segment_create(&log->directory, number, log->segment_bytes,
                       io->wall_ms(io), &s, &why))
     return log_fail_segment(log, number, &why);
+  STEP(io, "prepare/created");
   if (!log->policy_idle) (void)io->map_scattered(io, s->map, s->bytes);
   if (!catalog_add(&log->catalog, io, number, s)) {
     segment_close(&log->directory, s); /* made again, over it, the next time */
     return log_fail(log, DURALOG_E_RESOURCES, ENOMEM, NONE, NULL,
                     "no memory for one more segment");
   }
+  STEP(io, "prepare/listed");
   if (log->policy_idle && !log->small_device) {
     /* Nothing syncs: fault all of it in ahead, off the append path. */
     (void)io->populate(io, s->map, s->bytes, true);
     s->populated = s->bytes;
   }
   atomic_store(&log->next, s);
+  STEP(io, "prepare/ready");
   return DURALOG_OK;
 }
 
@@ -98,6 +102,7 @@ static duralog_error take_clean_mark(struct duralog *log) {
   log->found_clean = false;
   if (!log->clean_mark) return DURALOG_OK;
   duralog_error error = sync_mark(log, false, IO_SYNC_UNCLEAN);
+  STEP(log->io, "epoch/unclean");
   if (!error) log->clean_mark = false;
   return error;
 }
@@ -116,11 +121,13 @@ static duralog_error begin_locked(struct duralog *log, uint64_t need) {
   if (!error) {
     store_epoch(log, epoch, fits);
     error = sync_run(log, IO_SYNC_EPOCH);
+    STEP(log->io, "epoch/synced");
   }
   if (!error) {
     if (!fits) log_kick(log, WORKER_SYNCER); /* rolled: there is one to seal */
     atomic_store(&log->epoch, epoch);
     atomic_fetch_and(&log->append_block, ~(uint32_t)BLOCK_BEGIN);
+    STEP(log->io, "epoch/begun");
   }
   sync_lead_give(log, lead);
   return error;
@@ -139,6 +146,7 @@ static duralog_error seal_one(struct duralog *log, struct segment *s) {
   io_env *io = log->io;
   char name[NAME_BYTES];
   segment_name(name, s->number);
+  STEP(io, "seal/begin");
   if (!s->data_synced) {
     duralog_error error = sync_finished(log, s->number);
     if (error) return error;
@@ -173,6 +181,7 @@ duralog_error background_seal(struct duralog *log) {
       if (!error) { /* the writer's own pin */
         atomic_store(&log->seal_next, number + 1);
         catalog_unpin(&log->catalog, &log->directory, s);
+        STEP(log->io, "seal/done");
       }
     }
     sync_lead_give(log, lead);
@@ -226,8 +235,10 @@ duralog_error background_prepare(struct duralog *log) {
   catalog_pin_again(s);
   append_unlock(log);
 
-  if (to > from)
+  if (to > from) {
     (void)log->io->populate(log->io, s->map + from, to - from, true);
+    STEP(log->io, "prepare/populated");
+  }
   duralog_error error = DURALOG_OK;
   if (started && wants_successor(log, s, position)) error = prepare_next(log);
 
@@ -353,7 +364,9 @@ duralog_error duralog_tick(duralog *log) {
   duralog_error error = log_check(log);
   if (error) return error;
   if (log->read_only) return DURALOG_E_READ_ONLY;
+  STEP(log->io, "tick/begin");
   duralog_error synced = background_sync(log);
+  STEP(log->io, "tick/synced");
   duralog_error prepared = background_prepare(log);
   return synced ? synced : prepared;
 }

@@ -168,6 +168,7 @@ static duralog_error take_lock(struct opening *o) {
   if (result < 0)
     return opening_fail_os(o, result, LOCK_NAME, "cannot lock the log");
   o->log->lock_file = result;
+  STEP(io, "lock/taken");
   o->made_lock = !o->listing.lock;
   return DURALOG_OK;
 }
@@ -238,6 +239,7 @@ duralog_error directory_write_meta(struct opening *o) {
   if (synced)
     return opening_fail(o, DURALOG_E_POISONED, -synced, META_NAME,
                         "cannot sync the meta file");
+  STEP(io, "meta/durable");
   return DURALOG_OK;
 }
 
@@ -294,6 +296,7 @@ static duralog_error create(struct opening *o) {
   struct duralog *log = o->log;
   io_env *io = log->io;
   o->creating = true;
+  STEP(io, "create/begin");
   o->meta = (struct meta){.version = FORMAT_VERSION,
                           .created_ms = io->wall_ms(io),
                           .first_segment = SEGMENT_NUMBER_FIRST};
@@ -304,6 +307,7 @@ static duralog_error create(struct opening *o) {
   /* Who may not read the parent did not make the directory either. */
   if (result && (o->report.created || (result != -EACCES && result != -EPERM)))
     return sync_failed(o, result, "cannot sync the parent directory");
+  STEP(io, "create/named");
   struct segment *s;
   struct segment_failure why;
   if (!segment_create(&log->directory, SEGMENT_NUMBER_FIRST, log->segment_bytes,
@@ -313,6 +317,7 @@ static duralog_error create(struct opening *o) {
   duralog_error error = directory_write_meta(o);
   if (error) return error;
   o->report.created = true;
+  STEP(io, "create/done");
   return list_directory(o);
 }
 
@@ -339,6 +344,7 @@ void directory_undo(struct opening *o) {
       (o->creating || o->listing.segments.count == 0))
     io->unlink(io, dir, LOCK_NAME);
   if (o->made_directory) io->dir_remove(io, o->path);
+  STEP(io, "open/undone");
 }
 
 /* The identity of a log whose meta file is missing or damaged. */
@@ -416,6 +422,7 @@ duralog_error directory_open(struct opening *o) {
 static duralog_error remove_file(struct opening *o, const char *name,
                                  bool *removed) {
   io_env *io = o->log->io;
+  STEP(io, "clean/remove");
   int result = io->unlink(io, o->log->directory.handle, name);
   if (result && result != -ENOENT)
     return opening_fail_os(o, result, name, "cannot remove a leftover");
@@ -427,6 +434,7 @@ static duralog_error remove_file(struct opening *o, const char *name,
 static duralog_error sync_names(struct opening *o, enum io_sync_reason why) {
   io_env *io = o->log->io;
   int result = io->dir_sync(io, o->log->directory.handle, why);
+  STEP(io, "clean/synced");
   return result ? sync_failed(o, result, "cannot sync the log's directory")
                 : DURALOG_OK;
 }

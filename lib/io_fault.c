@@ -4,11 +4,148 @@
 
 #include <errno.h>
 #include <fiu.h>
+#include <string.h>
 
-static io_env *inner(io_env *io) {
-  const struct io_fault *f = io->world;
-  return f->inner;
-}
+/*
+ * The errnos, by the man pages and by what ext4 and xfs give. Where a call of
+ * the interface is more than one system call it has the errnos of all.
+ */
+#define PATH_ERRORS EACCES, ENOENT, ENOTDIR, ELOOP, ENOMEM, EIO
+#define NO_DESCRIPTOR EMFILE, ENFILE
+#define NO_ROOM ENOSPC, EDQUOT
+#define SYNC_ERRORS EIO, ENOSPC, EDQUOT, ENOMEM, EROFS
+
+const struct io_fault_point io_fault_points[] = {
+    /* mkdir, rmdir, open */
+    {"io/dir_make", {PATH_ERRORS, NO_ROOM, EROFS, EMLINK, EPERM, EEXIST}},
+    {"io/dir_remove", {EACCES, EPERM, EBUSY, EIO, EROFS, ENOTEMPTY, ENOMEM}},
+    {"io/dir_open", {PATH_ERRORS, NO_DESCRIPTOR}},
+    {"io/parent_open", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
+    /* openat and getdents; fstatfs */
+    {"io/dir_list", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
+    {"io/dir_fs", {EIO, ENOMEM, ENOSYS, EOVERFLOW}},
+    /* openat, without and with O_CREAT; fstat says EISDIR of what is no file */
+    {"io/file_open",
+     {EACCES, ENOENT, ELOOP, EISDIR, ENOMEM, EIO, EPERM, EROFS, NO_DESCRIPTOR}},
+    {"io/file_create",
+     {EACCES, ENOENT, EEXIST, ENOMEM, EIO, EPERM, EROFS, NO_ROOM,
+      NO_DESCRIPTOR}},
+    {"io/close", {EIO, EINTR, NO_ROOM}},
+    {"io/file_size", {EIO, ENOMEM, EOVERFLOW}},
+    {"io/file_allocate",
+     {NO_ROOM, EFBIG, EIO, EPERM, EROFS, ENOMEM, ENODEV, ETXTBSY}},
+    {"io/file_read", {EIO, ENOMEM, EISDIR}},
+    {"io/file_write", {NO_ROOM, EFBIG, EIO, EPERM, ENOMEM}},
+    {"io/file_data", {EIO, EOVERFLOW, EINVAL}},
+    {"io/rename", {NO_ROOM, EACCES, EPERM, EBUSY, EIO, EMLINK, ENOMEM, EROFS}},
+    {"io/unlink", {EACCES, EPERM, EBUSY, EIO, ENOMEM, EROFS}},
+    /* openat and fcntl; EAGAIN: another holds it */
+    {"io/lock",
+     {EAGAIN, ENOLCK, EACCES, EPERM, ENOMEM, EIO, EROFS, NO_ROOM,
+      NO_DESCRIPTOR}},
+    {"io/locked", {EACCES, ENOENT, ENOLCK, ENOMEM, EIO, NO_DESCRIPTOR}},
+    /* mmap, munmap, mprotect, madvise */
+    {"io/map", {ENOMEM, EAGAIN, ENFILE, EACCES, EPERM, ENODEV, EOVERFLOW}},
+    {"io/unmap", {ENOMEM, EINVAL}},
+    {"io/map_read_only", {ENOMEM, EACCES}},
+    {"io/map_scattered", {ENOMEM, EINVAL, EAGAIN}},
+    {"io/populate", {EFAULT, EHWPOISON, ENOMEM, EINVAL, EAGAIN}},
+    {"io/depopulate", {ENOMEM, EINVAL, EAGAIN}},
+    {"io/boot_id", {EACCES}},
+    {"io/random", {ENOSYS, EPERM, EAGAIN}},
+    {"io/alloc", {ENOMEM}},
+    {"io/wait", {EINTR}},
+    {"io/fence_all", {ENOSYS}},
+    {"io/thread_start", {EAGAIN, ENOMEM, EPERM}},
+    {"io/owner_word", {ENOMEM}},
+#define SYNC_POINT(name, text) {"sync/" text, {SYNC_ERRORS}},
+    IO_SYNC_REASONS(SYNC_POINT)
+#undef SYNC_POINT
+/* Every STEP of the library, held against it by test_no_faults.sh. */
+#define STEP_POINT(name) \
+  {                      \
+    "step/" name, { 0 }  \
+  }
+        STEP_POINT("accept/begin"),
+    STEP_POINT("accept/created"),
+    STEP_POINT("accept/durable"),
+    STEP_POINT("accept/settled"),
+    STEP_POINT("append/body"),
+    STEP_POINT("append/header"),
+    STEP_POINT("append/publish"),
+    STEP_POINT("append/published"),
+    STEP_POINT("append/stored"),
+    STEP_POINT("clean/remove"),
+    STEP_POINT("clean/removed"),
+    STEP_POINT("clean/synced"),
+    STEP_POINT("close/begin"),
+    STEP_POINT("close/freed"),
+    STEP_POINT("close/marked"),
+    STEP_POINT("close/sealed"),
+    STEP_POINT("close/synced"),
+    STEP_POINT("create/allocated"),
+    STEP_POINT("create/begin"),
+    STEP_POINT("create/directory"),
+    STEP_POINT("create/done"),
+    STEP_POINT("create/durable"),
+    STEP_POINT("create/named"),
+    STEP_POINT("create/opened"),
+    STEP_POINT("create/rename"),
+    STEP_POINT("create/renamed"),
+    STEP_POINT("create/synced"),
+    STEP_POINT("create/written"),
+    STEP_POINT("epoch/begun"),
+    STEP_POINT("epoch/frame"),
+    STEP_POINT("epoch/stored"),
+    STEP_POINT("epoch/synced"),
+    STEP_POINT("epoch/unclean"),
+    STEP_POINT("lock/taken"),
+    STEP_POINT("mark/store"),
+    STEP_POINT("mark/stored"),
+    STEP_POINT("meta/durable"),
+    STEP_POINT("meta/opened"),
+    STEP_POINT("meta/renamed"),
+    STEP_POINT("meta/rename"),
+    STEP_POINT("open/done"),
+    STEP_POINT("open/undone"),
+    STEP_POINT("pad/frame"),
+    STEP_POINT("prepare/begin"),
+    STEP_POINT("prepare/created"),
+    STEP_POINT("prepare/listed"),
+    STEP_POINT("prepare/populated"),
+    STEP_POINT("prepare/ready"),
+    STEP_POINT("recover/adopted"),
+    STEP_POINT("recover/planned"),
+    STEP_POINT("recover/settled"),
+    STEP_POINT("recover/tail"),
+    STEP_POINT("recover/unmapped"),
+    STEP_POINT("roll/done"),
+    STEP_POINT("roll/frame"),
+    STEP_POINT("roll/start"),
+    STEP_POINT("seal/begin"),
+    STEP_POINT("seal/done"),
+    STEP_POINT("seal/durable"),
+    STEP_POINT("seal/store"),
+    STEP_POINT("seal/stored"),
+    STEP_POINT("settle/begin"),
+    STEP_POINT("settle/done"),
+    STEP_POINT("settle/segment"),
+    STEP_POINT("start/store"),
+    STEP_POINT("start/stored"),
+    STEP_POINT("sync/advance"),
+    STEP_POINT("sync/captured"),
+    STEP_POINT("sync/done"),
+    STEP_POINT("sync/file"),
+    STEP_POINT("sync/watermark"),
+    STEP_POINT("tick/begin"),
+    STEP_POINT("tick/synced"),
+    STEP_POINT("wait/durable"),
+    STEP_POINT("wait/visible"),
+    {NULL, {0}}};
+
+static struct io_fault *fault_of(io_env *io) { return io->world; }
+
+static io_env *inner(io_env *io) { return fault_of(io)->inner; }
 
 /* The negative errno that the point was armed with, or 0. */
 static int fired(const char *point) {
@@ -23,6 +160,8 @@ static int fired(const char *point) {
     if (error_) return error_; \
   } while (0)
 
+/* ---- syncs ---- */
+
 static const char *const sync_points[] = {
 #define SYNC_POINT(name, text) "sync/" text,
     IO_SYNC_REASONS(SYNC_POINT)
@@ -35,29 +174,38 @@ static const char *const skip_points[] = {
 #undef SKIP_POINT
 };
 
-const char *const io_fault_points[] = {"io/dir_make",
-                                       "io/dir_open",
-                                       "io/dir_list",
-                                       "io/dir_fs",
-                                       "io/file_open",
-                                       "io/file_size",
-                                       "io/file_allocate",
-                                       "io/file_read",
-                                       "io/file_write",
-                                       "io/rename",
-                                       "io/unlink",
-                                       "io/lock",
-                                       "io/map",
-                                       "io/populate",
-                                       "io/random",
-                                       "io/alloc",
-                                       "io/file_data",
-                                       "io/map_read_only",
-                                       "io/map_scattered",
-#define SYNC_POINT(name, text) "sync/" text,
-                                       IO_SYNC_REASONS(SYNC_POINT)
-#undef SYNC_POINT
-                                           NULL};
+/* Whether the sync is done; `*error` is what it gives if it is not done, or is
+ * done to fail. */
+static bool sync_goes_on(io_env *io, enum io_sync_reason why, int *error) {
+  struct io_fault *f = fault_of(io);
+  *error = fired(sync_points[why]);
+  if (*error && f->fail_sync) f->fail_sync(f->context);
+  if (*error) return f->fail_sync != NULL;
+  return !fiu_fail(skip_points[why]);
+}
+
+static int fault_dir_sync_parent(io_env *io, const char *path,
+                                 enum io_sync_reason why) {
+  int error;
+  FAIL_POINT("io/parent_open");
+  if (!sync_goes_on(io, why, &error)) return error;
+  int result = inner(io)->dir_sync_parent(inner(io), path, why);
+  return error ? error : result;
+}
+static int fault_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
+  int error;
+  if (!sync_goes_on(io, why, &error)) return error;
+  int result = inner(io)->dir_sync(inner(io), dir, why);
+  return error ? error : result;
+}
+static int fault_file_sync(io_env *io, int file, enum io_sync_reason why) {
+  int error;
+  if (!sync_goes_on(io, why, &error)) return error;
+  int result = inner(io)->file_sync(inner(io), file, why);
+  return error ? error : result;
+}
+
+/* ---- the other calls ---- */
 
 static int fault_dir_make(io_env *io, const char *path, uint32_t mode) {
   FAIL_POINT("io/dir_make");
@@ -71,17 +219,6 @@ static int fault_dir_open(io_env *io, const char *path) {
   FAIL_POINT("io/dir_open");
   return inner(io)->dir_open(inner(io), path);
 }
-static int fault_dir_sync_parent(io_env *io, const char *path,
-                                 enum io_sync_reason why) {
-  FAIL_POINT(sync_points[why]);
-  if (fiu_fail(skip_points[why])) return 0;
-  return inner(io)->dir_sync_parent(inner(io), path, why);
-}
-static int fault_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
-  FAIL_POINT(sync_points[why]);
-  if (fiu_fail(skip_points[why])) return 0;
-  return inner(io)->dir_sync(inner(io), dir, why);
-}
 static int fault_dir_list(io_env *io, int dir,
                           int (*each)(void *, const char *), void *context) {
   FAIL_POINT("io/dir_list");
@@ -93,11 +230,16 @@ static int fault_dir_fs(io_env *io, int dir, struct io_fs *fs) {
 }
 static int fault_file_open(io_env *io, int dir, const char *name, int flags,
                            uint32_t mode) {
-  FAIL_POINT("io/file_open");
+  if (flags & IO_CREATE)
+    FAIL_POINT("io/file_create");
+  else
+    FAIL_POINT("io/file_open");
   return inner(io)->file_open(inner(io), dir, name, flags, mode);
 }
 static int fault_close(io_env *io, int handle) {
-  return inner(io)->close(inner(io), handle);
+  int result = inner(io)->close(inner(io), handle);
+  FAIL_POINT("io/close"); /* the descriptor is gone all the same */
+  return result;
 }
 static int fault_file_size(io_env *io, int file, uint64_t *bytes) {
   FAIL_POINT("io/file_size");
@@ -116,11 +258,6 @@ static int64_t fault_file_write(io_env *io, int file, const void *bytes,
                                 size_t size, uint64_t position) {
   FAIL_POINT("io/file_write");
   return inner(io)->file_write(inner(io), file, bytes, size, position);
-}
-static int fault_file_sync(io_env *io, int file, enum io_sync_reason why) {
-  FAIL_POINT(sync_points[why]);
-  if (fiu_fail(skip_points[why])) return 0;
-  return inner(io)->file_sync(inner(io), file, why);
 }
 static int fault_file_data(io_env *io, int file, uint64_t *position,
                            uint64_t *end) {
@@ -143,15 +280,21 @@ static void fault_unlock(io_env *io, int handle) {
   inner(io)->unlock(inner(io), handle);
 }
 static int fault_locked(io_env *io, int dir, const char *name) {
+  FAIL_POINT("io/locked");
   return inner(io)->locked(inner(io), dir, name);
 }
 static int fault_map(io_env *io, int file, uint64_t bytes, bool writable,
                      void **address) {
   FAIL_POINT("io/map");
-  return inner(io)->map(inner(io), file, bytes, writable, address);
+  int result = inner(io)->map(inner(io), file, bytes, writable, address);
+  fault_of(io)->maps += result == 0;
+  return result;
 }
 static int fault_unmap(io_env *io, void *address, uint64_t bytes) {
-  return inner(io)->unmap(inner(io), address, bytes);
+  int result = inner(io)->unmap(inner(io), address, bytes);
+  fault_of(io)->maps -= result == 0;
+  FAIL_POINT("io/unmap");
+  return result;
 }
 static int fault_map_read_only(io_env *io, void *address, uint64_t bytes) {
   FAIL_POINT("io/map_read_only");
@@ -167,6 +310,7 @@ static int fault_populate(io_env *io, void *address, uint64_t bytes,
   return inner(io)->populate(inner(io), address, bytes, for_writing);
 }
 static int fault_depopulate(io_env *io, void *address, uint64_t bytes) {
+  FAIL_POINT("io/depopulate");
   return inner(io)->depopulate(inner(io), address, bytes);
 }
 static uint64_t fault_now(io_env *io) { return inner(io)->now(inner(io)); }
@@ -177,7 +321,10 @@ static int64_t fault_wall_ms(io_env *io) {
   return inner(io)->wall_ms(inner(io));
 }
 static void fault_boot_id(io_env *io, uint8_t id[16]) {
-  inner(io)->boot_id(inner(io), id);
+  if (fiu_fail("io/boot_id"))
+    memset(id, 0, 16);
+  else
+    inner(io)->boot_id(inner(io), id);
 }
 static int fault_random(io_env *io, void *bytes, size_t size) {
   FAIL_POINT("io/random");
@@ -191,13 +338,14 @@ static void fault_free(io_env *io, void *memory) {
 }
 static int fault_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
                       uint64_t deadline) {
+  if (fiu_fail("io/wait")) return 0;
   return inner(io)->wait(inner(io), word, value, deadline);
 }
 static void fault_wake(io_env *io, _Atomic uint32_t *word, int count) {
   inner(io)->wake(inner(io), word, count);
 }
 static bool fault_fence_all(io_env *io) {
-  return inner(io)->fence_all(inner(io));
+  return !fiu_fail("io/fence_all") && inner(io)->fence_all(inner(io));
 }
 static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
                               void **thread) {
@@ -208,9 +356,17 @@ static void fault_thread_join(io_env *io, void *thread) {
   inner(io)->thread_join(inner(io), thread);
 }
 static const _Atomic uint32_t *fault_owner_word(io_env *io) {
-  return inner(io)->owner_word(inner(io));
+  return fiu_fail("io/owner_word") ? NULL : inner(io)->owner_word(inner(io));
 }
-static void fault_step(io_env *io, const char *name) { STEP(inner(io), name); }
+static void fault_step(io_env *io, const char *name) {
+  struct io_fault *f = fault_of(io);
+  char point[64] = "step/";
+  size_t length = strlen(name);
+  memcpy(point + 5, name,
+         length < sizeof point - 6 ? length : sizeof point - 6);
+  if (fiu_fail(point) && f->at_step) f->at_step(f->context, name);
+  STEP(inner(io), name);
+}
 
 io_env *io_fault_around(struct io_fault *fault, io_env *around) {
   *fault = (struct io_fault){

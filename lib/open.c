@@ -183,6 +183,7 @@ static duralog_error take_over(struct opening *o, struct views *v,
   bool next =
       end + 1 < v->count && is_pristine(o, &v->list[end + 1], plan->clean);
   views_unmap(v, log->io);
+  STEP(log->io, "recover/unmapped");
   duralog_error error = directory_clean(o, last + (next ? 1 : 0), next);
   if (!error) error = opening_catalog(o, first);
   struct segment *s = NULL;
@@ -191,7 +192,9 @@ static duralog_error take_over(struct opening *o, struct views *v,
     if (!error && i < end) s->end = v->ends[i];
   }
   if (error) return error;
+  STEP(log->io, "recover/adopted");
   opening_place_tail(o, s, plan, v->ends[end].time_max_ms);
+  STEP(log->io, "recover/tail");
   log->lead.first_unsynced = first;
   atomic_store(&log->seal_next, first);
   log->lead.mark_sequence = newest_mark(o, s);
@@ -277,6 +280,7 @@ static duralog_error recover(struct opening *o) {
   if (!error) {
     o->report.walk_ns = io->now(io) - began;
     fill_report(o, &plan, &v);
+    STEP(io, "recover/planned");
     error = judge(o, &plan);
   }
   if (!error && o->options.read_only)
@@ -301,6 +305,7 @@ static duralog_error settle_now(struct opening *o) {
   uint64_t began = log->io->now(log->io);
   duralog_error error = sync_until(log, atomic_load(&log->end), 0);
   o->report.sync_ns = log->io->now(log->io) - began;
+  STEP(log->io, "recover/settled");
   if (error)
     opening_fail(o, error, log->diagnostic.os_error, NULL,
                  "cannot sync what was recovered");
@@ -371,6 +376,7 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
   if (error) directory_undo(&o);
   listing_free(&o.listing, io);
   if (report) *report = o.report;
+  STEP(io, "open/done");
   if (error)
     log_free(o.log, false);
   else
@@ -384,11 +390,15 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
 static duralog_error finish(struct duralog *log) {
   if (log->read_only) return DURALOG_OK;
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+  STEP(log->io, "close/begin");
   duralog_error error = background_seal(log);
   if (error) return error;
+  STEP(log->io, "close/sealed");
   uint32_t lead = sync_lead_take(log);
   error = sync_run(log, IO_SYNC_DATA);
+  STEP(log->io, "close/synced");
   if (!error && !log->found_clean) error = sync_mark(log, true, IO_SYNC_CLEAN);
+  STEP(log->io, "close/marked");
   sync_lead_give(log, lead);
   return error;
 }
@@ -402,7 +412,10 @@ duralog_error duralog_close(duralog **log) {
     background_stop(*log);
     error = finish(*log);
   }
+  io_env *io = (*log)->io;
   log_free(*log, inherited);
+  (void)io; /* a release has no steps */
+  STEP(io, "close/freed");
   *log = NULL;
   return error;
 }

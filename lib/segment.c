@@ -43,6 +43,7 @@ static bool make_file(const struct log_directory *d, struct segment *s,
   STEP(io, "create/opened");
   result = io_allocate(io, s->file, s->bytes);
   if (result) return failed(why, result, "cannot allocate a segment file");
+  STEP(io, "create/allocated");
   result = io_write(io, s->file, sector, sizeof sector, IDENTITY_AT);
   if (result) return failed(why, result, "cannot write a segment header");
   STEP(io, "create/written");
@@ -52,6 +53,7 @@ static bool make_file(const struct log_directory *d, struct segment *s,
     why->sync_failed = true;
     return false;
   }
+  STEP(io, "create/synced");
   return true;
 }
 
@@ -70,6 +72,7 @@ static bool name_file(const struct log_directory *d, struct segment *s,
     why->sync_failed = true;
     return false;
   }
+  STEP(io, "create/durable");
   return true;
 }
 

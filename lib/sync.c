@@ -157,6 +157,7 @@ static int settle_segment(struct duralog *log, struct segment *s) {
  */
 static duralog_error settle(struct duralog *log) {
   if (!atomic_load(&log->settle_pending)) return DURALOG_OK;
+  STEP(log->io, "settle/begin");
   for (uint64_t n = log->settle_segment_first; n <= log->settle_segment_last;
        n++) {
     struct segment *s;
@@ -167,8 +168,10 @@ static duralog_error settle(struct duralog *log) {
     catalog_unpin(&log->catalog, &log->directory, s);
     if (result)
       return log_poison(log, -result, NULL, "cannot write a tail again");
+    STEP(log->io, "settle/segment");
   }
   atomic_store(&log->settle_pending, false);
+  STEP(log->io, "settle/done");
   return DURALOG_OK;
 }
 
@@ -325,8 +328,10 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);
   if (!error) error = sync_segments(log, c.last, why);
-  if (!error && log->strict)
+  if (!error && log->strict) {
     error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
+    STEP(log->io, "sync/watermark");
+  }
   if (error) return error;
   uint64_t now = log->io->now(log->io);
   atomic_store(&log->sync_ns, now - began);

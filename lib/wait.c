@@ -21,6 +21,7 @@ duralog_error wait_visible(struct duralog *log, uint64_t offset,
     uint64_t until = log_fence_appenders(log, deadline);
     if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned))
       continue;
+    STEP(io, "wait/visible");
     if (io->wait(io, &log->end_word, value, until) == -ETIMEDOUT &&
         until == deadline)
       return atomic_load(&log->end) > offset ? DURALOG_OK : DURALOG_E_TIMEOUT;
@@ -39,6 +40,7 @@ duralog_error wait_durable(struct duralog *log, uint64_t offset,
       error = DURALOG_E_POISONED;
       break;
     }
+    STEP(io, "wait/durable");
     if (io->wait(io, &log->durable_word, value, deadline) == -ETIMEDOUT) {
       if (atomic_load(&log->durable) <= offset) error = DURALOG_E_TIMEOUT;
       break;

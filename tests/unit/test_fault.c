@@ -1,200 +1,173 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every I/O call fails, at its k-th time for k = 1, 2, ... until the run
- * succeeds, with each errno it can give, once and for ever: a clean error or a
- * documented shrug, nothing leaked, nothing lost (I14 to I19). On the simulated
- * disk; libfiu switches the points.
+ * Every fault, everywhere (I14 to I19). Each call of the I/O interface, each
+ * reason to sync and each STEP of the library is a point that libfiu switches.
+ * Every point fires at its k-th call for k = 1, 2, ... until the story no
+ * longer reaches it, with every errno that the call can give, once and from
+ * then on, in every durability mode. A point that is never reached fails the
+ * run. Real files get a sample.
  *
- * Replay one: build/tests/test_fault replay POINT ERRNO K VARIANT
+ * A failure prints the line that runs that one case again. POINT=<name> runs
+ * one point only.
  */
 #define FIU_ENABLE 1 /* otherwise fiu.h does nothing */
-#include <errno.h>
 #include <fiu-control.h>
 #include <fiu.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "duralog.h"
-#include "format.h"
-#include "io_fault.h"
-#include "io_sim.h"
-#include "support.h"
+#include "fault_story.h"
 
-#define DIRECTORY "/log"
+enum { POINTS_MAX = 256, POINTS_MIN = 60, DEATHS = 3 };
 
-/* When the point fires: libfiu's own counters are global and random. */
 static struct {
-  uint64_t k, calls;
-  bool ever;
-} trigger;
+  uint64_t runs, benign, real_runs, real_reached;
+  /* In which modes each was reached, as bits, and in which story last. */
+  uint32_t modes[POINTS_MAX];
+  enum plot plot[POINTS_MAX];
+} count;
 
-static int decide(const char *name, int *failnum, void **failinfo,
-                  unsigned int *flags) {
-  (void)name;
-  (void)failnum;
-  (void)failinfo;
-  (void)flags;
-  trigger.calls++;
-  return trigger.ever ? trigger.calls >= trigger.k : trigger.calls == trigger.k;
-}
-
-struct story {
-  struct sim *sim;
-  struct io_fault fault;
-  duralog_options options;
-  uint64_t appended, promised;
-  bool abandon; /* die instead of closing, once */
-};
-
-static void story_begin(struct story *s) {
-  memset(s, 0, sizeof *s);
-  s->sim = sim_new();
-  s->options = (duralog_options){
-      .struct_size = sizeof s->options,
-      .segment_bytes = SEGMENT_BYTES_MIN,
-      .host_driven = true,
-      .environment = io_fault_around(&s->fault, sim_environment(s->sim))};
-}
-
-static duralog_error append_number(duralog *log, uint64_t n) {
-  char text[256];
-  memset(text, (int)('a' + n % 26), sizeof text);
-  memcpy(text, &n, sizeof n);
-  return duralog_append(log, text, 100 + n % 150, NULL);
-}
-
-static uint64_t read_all(duralog *log, duralog_error *error) {
-  duralog_reader *reader = NULL;
-  duralog_record record;
-  uint64_t n = 0, number;
-  *error = duralog_reader_open(log, DURALOG_LEVEL_WRITTEN, &reader);
-  if (*error) return 0;
-  while ((*error = duralog_read_next(reader, &record)) == DURALOG_OK) {
-    memcpy(&number, record.data, sizeof number);
-    assert_int_equal(number, n);
-    assert_int_equal(record.size, 100 + n % 150);
-    n++;
-  }
-  duralog_reader_close(&reader);
-  if (*error == DURALOG_E_AT_END) *error = DURALOG_OK;
-  return n;
-}
-
-static void note(struct story *s, const duralog *log) {
-  duralog_watermarks w = {.struct_size = sizeof w};
-  assert_int_equal(duralog_get_watermarks(log, &w), DURALOG_OK);
-  assert_true(w.durable <= w.end);
-  if (w.end > s->appended) s->appended = w.end;
-  if (w.durable > s->promised) s->promised = w.durable;
-}
-
-/* One opening with some work; any error is kept, and goes on where the header
- * says that one can. */
-static duralog_error work(struct story *s) {
-  duralog *log = NULL;
-  duralog_error first = duralog_open(DIRECTORY, &s->options, &log, NULL, NULL),
-                error;
-  if (first) return first;
-  duralog_watermarks w = {.struct_size = sizeof w};
-  assert_int_equal(duralog_get_watermarks(log, &w), DURALOG_OK);
-  for (uint64_t end = w.end, i = 0; i < 120; i++) {
-    error = append_number(log, end);
-    duralog_get_watermarks(log, &w);
-    if (!error) assert_int_equal(w.end, end + 1);
-    if (error && error != DURALOG_E_POISONED) assert_int_equal(w.end, end);
-    end = w.end;
-    note(s, log);
-    if (!error && i % 30 == 7) error = duralog_tick(log);
-    if (error && !first) first = error;
-  }
-  uint64_t kept = read_all(log, &error);
-  if (!error) assert_int_equal(kept, w.end);
-  if (error && !first) first = error;
-  if (s->abandon) {
-    s->abandon = false;
-    sim_kill(s->sim);
-    return first;
-  }
-  error = duralog_close(&log);
-  assert_null(log);
-  if (!error) s->promised = s->appended;
-  return first ? first : error;
-}
-
-/* Whether the fault was reached. */
-/* Variants: the fault comes once; for ever, with a sync every 3 records; once,
- * in strict mode, and the first writer dies. */
-enum { ONCE, EVER, STRICT, VARIANTS };
-
-static bool run(const char *point, int os_error, uint64_t k, int variant) {
-  struct story s;
-  story_begin(&s);
-  trigger.k = k;
-  trigger.calls = 0;
-  trigger.ever = variant == EVER;
-  s.options.strict = s.abandon = variant == STRICT;
-  if (variant == EVER) s.options.durability.sync_every_records = 3;
-  fiu_enable_external(point, 1, (void *)(intptr_t)os_error, 0, decide);
-  duralog_error errors[2] = {work(&s), work(&s)};
-  bool reached = trigger.calls >= k;
-  fiu_disable(point);
-  for (int i = 0; i < 2; i++)
-    if (errors[i] == DURALOG_E_CORRUPT || errors[i] == DURALOG_E_ARGUMENT) {
-      print_error("%s: %s\n  %s\n", point, duralog_error_name(errors[i]),
-                  getenv("DURALOG_TEST_REPLAY"));
-      fail();
-    }
-  assert_int_equal(sim_open_handles(s.sim), 0);
-  assert_int_equal(sim_allocations(s.sim), 0);
-  sim_restart(s.sim, k * 31 + (uint64_t)os_error);
-  uint64_t promised = s.promised;
-  assert_int_equal(work(&s), DURALOG_OK);
-  assert_true(s.appended >= promised + 120);
-  sim_free(s.sim);
+static bool run(const struct fault_case *c) {
+  bool benign;
+  count.runs++;
+  bool reached = case_run(c, &benign);
+  count.benign += benign;
   return reached;
 }
 
-static bool run_named(const char *point, int os_error, uint64_t k,
-                      int variant) {
-  char line[160];
-  snprintf(line, sizeof line,
-           "replay: build/tests/test_fault replay %s %d %llu %d", point,
-           os_error, (unsigned long long)k, variant);
-  setenv("DURALOG_TEST_REPLAY", line, 1);
-  return run(point, os_error, k, variant);
+/* All k of one fault in one mode and story. */
+static bool run_all_k(struct fault_case c) {
+  enum { K_SANITIZED = 2 };
+  for (c.k = 1; run(&c); c.k++)
+    if (SANITIZED && c.k >= K_SANITIZED) return true;
+  return c.k > 1;
 }
 
-static void every_call_fails_once_and_for_ever(void **state) {
-  (void)state;
-  static const int errors[] = {EIO, ENOSPC, ENOMEM, EACCES};
-  uint64_t points = 0, reached = 0, runs = 0;
-  for (const char *const *p = io_fault_points; *p; p++, points++) {
-    bool any = false;
-    for (size_t e = 0; e < sizeof errors / sizeof *errors; e++)
-      for (int variant = 0; variant < VARIANTS; variant++)
-        for (uint64_t k = 1, step = 1;; k += step, runs++) {
-          if (!run_named(*p, errors[e], k, variant)) break;
-          any = true;
-          if (k >= 40) step = 7; /* the same loop over and over */
-        }
-    reached += any;
-    if (!any) print_error("not reached: %s\n", *p);
+static bool run_story(struct fault_case c, const struct io_fault_point *p) {
+  bool step = is_step(p->name);
+  for (int i = 0; step ? i < DEATHS : p->errors[i] != 0; i++) {
+    c.error = step ? i : p->errors[i];
+    c.ever = false;
+    if (!run_all_k(c)) return false;
+    c.ever = true;
+    /* A sleeper that is woken for ever for no reason never sleeps. */
+    if (!step && strcmp(p->name, "io/wait") != 0) run_all_k(c);
+    if (SANITIZED && i >= 1) break;
   }
-  print_message("points_reached %llu\npoints_total %llu\nruns %llu\n",
-                (unsigned long long)reached, (unsigned long long)points,
-                (unsigned long long)runs);
-  assert_int_equal(reached, points);
+  return true;
+}
+
+static void run_point(size_t i, enum mode mode) {
+  const struct io_fault_point *p = &io_fault_points[i];
+  for (int plot = 0; plot < PLOTS; plot++) {
+    struct fault_case c = {
+        .point = p->name, .mode = mode, .plot = (enum plot)plot};
+    if (!run_story(c, p)) continue;
+    count.modes[i] |= UINT32_C(1) << mode;
+    count.plot[i] = c.plot;
+  }
+}
+
+static size_t points_total(void) {
+  size_t n = 0;
+  while (io_fault_points[n].name) n++;
+  return n;
+}
+
+static bool is_asked_for(size_t i) {
+  const char *only = getenv("POINT");
+  return !only || strcmp(only, io_fault_points[i].name) == 0;
+}
+
+static void the_stories_run_without_faults(struct test_place *at) {
+  (void)at;
+  for (int mode = 0; mode < MODES; mode++)
+    for (int plot = 0; plot < PLOTS; plot++) {
+      struct fault_case c = {.mode = (enum mode)mode, .plot = (enum plot)plot};
+      run(&c);
+    }
+}
+
+static void every_fault_in_every_mode_keeps_every_promise(
+    struct test_place *at) {
+  (void)at;
+  CHECK(points_total() >= POINTS_MIN && points_total() <= POINTS_MAX);
+  for (size_t i = 0; i < points_total(); i++)
+    for (int mode = 0; is_asked_for(i) && mode < MODES; mode++)
+      run_point(i, (enum mode)mode);
+}
+
+static size_t points_reached(bool say) {
+  size_t n = 0;
+  for (size_t i = 0; i < points_total(); i++) {
+    n += count.modes[i] != 0;
+    if (say && !count.modes[i])
+      fprintf(stderr, "not reached: %s\n", io_fault_points[i].name);
+  }
+  return n;
+}
+
+static void every_point_is_reached(struct test_place *at) {
+  (void)at;
+  CHECK_EQUAL(points_reached(true), points_total());
+}
+
+static void nothing_stands_on_the_benign_list_in_vain(struct test_place *at) {
+  (void)at;
+  if (SANITIZED) test_skip("not all cases were run");
+  CHECK_EQUAL(rules_benign_unused(), 0);
+}
+
+/* On real files: in a mode and story that reached the point in simulation. */
+static void real_files_keep_every_promise_too(struct test_place *at) {
+  for (size_t i = 0; i < points_total(); i++) {
+    const struct io_fault_point *p = &io_fault_points[i];
+    int mode = (int)(i % MODES);
+    if (!is_asked_for(i) || !count.modes[i]) continue;
+    while (!(count.modes[i] >> mode & 1)) mode = (mode + 1) % MODES;
+    struct fault_case c = {.point = p->name,
+                           .error = p->errors[0],
+                           .mode = (enum mode)mode,
+                           .plot = count.plot[i]};
+    for (c.k = 1; c.k <= 2; c.k++) {
+      bool benign;
+      count.real_runs++;
+      count.real_reached += case_run_real(&c, at->path, &benign);
+    }
+  }
+}
+
+static int replay(char **argv) {
+  bool benign, real = strcmp(argv[1], "replay-real") == 0;
+  char path[] = "/var/tmp/duralog-fault-XXXXXX";
+  struct fault_case c = {.point = argv[2],
+                         .error = atoi(argv[3]),
+                         .k = strtoull(argv[4], NULL, 0),
+                         .ever = strcmp(argv[5], "ever") == 0,
+                         .mode = (enum mode)atoi(argv[6]),
+                         .plot = (enum plot)atoi(argv[7])};
+  if (real) CHECK(mkdtemp(path) != NULL);
+  bool reached = real ? case_run_real(&c, path_join(path, "log"), &benign)
+                      : case_run(&c, &benign);
+  if (real) directory_remove(path);
+  printf("reached: %s\n", reached ? "yes" : "no");
+  return 0;
 }
 
 int main(int argc, char **argv) {
   fiu_init(0);
-  if (argc == 6 && strcmp(argv[1], "replay") == 0) {
-    run(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 0), atoi(argv[5]));
-    return 0;
-  }
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_call_fails_once_and_for_ever),
+  if (argc == 8 && strncmp(argv[1], "replay", 6) == 0) return replay(argv);
+  static const struct test tests[] = {
+      TEST(the_stories_run_without_faults),
+      TEST(every_fault_in_every_mode_keeps_every_promise),
+      TEST(every_point_is_reached),
+      TEST(nothing_stands_on_the_benign_list_in_vain),
+      TEST(real_files_keep_every_promise_too),
   };
-  return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
+  int status = TEST_MAIN(tests);
+  printf("points_reached %zu\npoints_total %zu\nfault_runs %llu\n",
+         points_reached(false), points_total(), (unsigned long long)count.runs);
+  printf("fault_runs_benign %llu\n", (unsigned long long)count.benign);
+  printf("fault_runs_real %llu\nfault_runs_real_reached %llu\n",
+         (unsigned long long)count.real_runs,
+         (unsigned long long)count.real_reached);
+  return status;
 }
