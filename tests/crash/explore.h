@@ -63,7 +63,7 @@ struct explorer {
   struct sim *worlds[DEPTH_MAX + 2]; /* two more to be damaged */
   struct sim_unit *units[DEPTH_MAX];
   uint32_t *options[DEPTH_MAX];
-  int broken; /* an assumption that does not hold, or 0 */
+  int broken;               /* an assumption that does not hold, or 0 */
   bool harm_spares_headers; /* without assumption 2 */
   void (*forge)(struct sim *, const struct run *); /* assumption 8 off */
   bool active;

@@ -164,7 +164,8 @@ const char *model_check(const struct model *m, enum crash_kind kind,
   return wrong ? wrong : model_read(m, log, end, NULL);
 }
 
-const char *model_adopt(struct model *m, duralog *log, uint64_t end) {
+const char *model_adopt(struct model *m, duralog *log, uint64_t end,
+                        uint64_t now_ns) {
   duralog_reader *reader = NULL;
   duralog_record record;
   const char *wrong = NULL;
@@ -178,6 +179,7 @@ const char *model_adopt(struct model *m, duralog *log, uint64_t end) {
       wrong = "I8: an epoch and offset were given to two payloads";
     m->shown[i].epoch = record.epoch;
     m->shown[i].content = m->records[i].content;
+    m->records[i].appended_ns = now_ns;
   }
   duralog_reader_close(&reader);
   m->count = end;

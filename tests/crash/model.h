@@ -77,8 +77,11 @@ const char *model_check(const struct model *, enum crash_kind, duralog *,
  * records that were reported as damaged instead. */
 const char *model_read(const struct model *, duralog *, uint64_t end,
                        uint64_t *damaged);
-/* The log was checked and goes on from here. */
-const char *model_adopt(struct model *, duralog *, uint64_t end);
+/* The log was checked and goes on from here. What is not durable of it is as
+ * old as this opening, to an interval: how long its writer was dead is not
+ * known. */
+const char *model_adopt(struct model *, duralog *, uint64_t end,
+                        uint64_t now_ns);
 
 /* A number over everything that decides what is legal. */
 uint64_t model_digest(const struct model *);

@@ -60,7 +60,7 @@ void run_open(struct run *r, enum crash_kind kind) {
   r->log = log;
   r->may_lose = CRASH_KILL;
   const char *wrong = model_check(&r->model, kind, log, report.end);
-  if (!wrong) wrong = model_adopt(&r->model, log, report.end);
+  if (!wrong) wrong = model_adopt(&r->model, log, report.end, sim_now(r->sim));
   if (wrong) broken(r, wrong);
 }
 
