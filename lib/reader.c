@@ -375,6 +375,21 @@ static inline bool take_plain(struct duralog_reader *r, duralog_record *out) {
   return true;
 }
 
+/* No frame at the walk's place. OK: the walk went on in another segment. */
+static duralog_error no_frame(struct duralog_reader *r, enum walk_result result,
+                              uint64_t position) {
+  bool goes_on = false;
+  if (result == WALK_NEWER)
+    return reader_fail(r, DURALOG_E_NEWER, 0, r->walk.segment, position,
+                       "a frame of a newer release");
+  if (!r->keep_buffer) {
+    duralog_error error = goes_on_in_next(r, &goes_on);
+    if (error || goes_on) return error;
+  }
+  return damaged_to_next(r, r->walk.offset, r->walk.segment, position,
+                         "a frame header is damaged");
+}
+
 enum taken { TAKEN, NOT_TAKEN /* the buffer or segment ends here */, FAILED };
 
 /* The record at the walk's place, over whatever internal frames are there.
@@ -392,18 +407,9 @@ static enum taken take_any(struct duralog_reader *r, duralog_record *out,
       result = walk_header(&r->walk, at, &f);
     }
     if (UNLIKELY(result != WALK_OK)) {
-      bool goes_on = false;
-      if (result == WALK_INVALID && !r->keep_buffer) {
-        *error = goes_on_in_next(r, &goes_on);
-        if (*error) return FAILED;
-      }
-      if (goes_on) continue;
-      *error = result == WALK_NEWER
-                   ? reader_fail(r, DURALOG_E_NEWER, 0, r->walk.segment,
-                                 position, "a frame of a newer release")
-                   : damaged_to_next(r, r->walk.offset, r->walk.segment,
-                                     position, "a frame header is damaged");
-      return FAILED;
+      *error = no_frame(r, result, position);
+      if (*error) return FAILED;
+      continue;
     }
     if (UNLIKELY(frame_type(&f) == FRAME_ROLL)) {
       if (r->keep_buffer) return NOT_TAKEN;

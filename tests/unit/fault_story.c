@@ -325,8 +325,10 @@ void story_append_until_full(struct story *s) {
   duralog_error error;
   sim_set_room(s->sim, 1);
   do {
+    uint64_t first = s->end;
     error = append_shaped(s, SINGLE, DURALOG_LEVEL_WRITTEN, NULL);
     story_look(s);
+    CHECK_EQUAL(s->end, first + (error == DURALOG_OK));
   } while (error == DURALOG_OK);
   went_well(s, CALL_APPEND, error, DURALOG_E_FULL);
   note_poison(s, error);
