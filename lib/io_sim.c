@@ -339,19 +339,23 @@ static int op_map(io_env *io, int file, uint64_t bytes, bool writable,
                   void **address) {
   struct sim_file *f = file_of(world(io), file);
   if (bytes > f->size) return -EINVAL;
-  f->mapped = true;
+  f->maps++;
   if (writable) sim_file_map_writable(f);
   *address = f->cache;
   return 0;
 }
 
-/* No more stores go into it: a file has one writable mapping at most. */
+static struct sim_file *mapped_file(struct sim *s, const void *address) {
+  for (int i = 0; i < s->disk.file_count; i++)
+    if (s->disk.files[i].maps && s->disk.files[i].cache == address)
+      return &s->disk.files[i];
+  return NULL;
+}
+
 static int op_unmap(io_env *io, void *address, uint64_t bytes) {
-  struct sim_disk *disk = &world(io)->disk;
+  struct sim_file *f = mapped_file(world(io), address);
   (void)bytes;
-  for (int i = 0; i < disk->file_count; i++)
-    if (disk->files[i].cache == address)
-      sim_file_unmap_writable(&disk->files[i]);
+  if (f && --f->maps == 0) sim_file_unmap_writable(f);
   return 0;
 }
 
@@ -449,8 +453,12 @@ static const _Atomic uint32_t *op_owner_word(io_env *io) {
   return &owner;
 }
 
+/* No more stores go into it, unless it is mapped elsewhere as well. */
 static int op_map_read_only(io_env *io, void *address, uint64_t bytes) {
-  return op_unmap(io, address, bytes);
+  struct sim_file *f = mapped_file(world(io), address);
+  (void)bytes;
+  if (f && f->maps == 1) sim_file_unmap_writable(f);
+  return 0;
 }
 
 static const struct duralog_environment operations = {
@@ -516,7 +524,7 @@ static void drop_process(struct sim *s) {
   memset(s->handles, 0, (size_t)s->handle_count * sizeof *s->handles);
   s->handle_count = 0;
   for (int i = 0; i < s->disk.file_count; i++) {
-    s->disk.files[i].mapped = false;
+    s->disk.files[i].maps = 0;
     if (!s->disk.broken[SIM_LOCK_ENDS]) s->disk.files[i].locked_by = 0;
   }
   s->cut_at = s->fail_sync = s->fail_alloc = 0;

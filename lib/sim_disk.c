@@ -113,7 +113,7 @@ static bool file_is_named(const struct sim_disk *disk, int file) {
 int sim_file_new(struct sim_disk *disk, const bool *held, size_t held_count) {
   for (int i = 0; i < SIM_FILES_MAX; i++) {
     struct sim_file *f = &disk->files[i];
-    bool in_use = f->used && (f->mapped || file_is_named(disk, i) ||
+    bool in_use = f->used && (f->maps || file_is_named(disk, i) ||
                               ((size_t)i < held_count && held[i]));
     if (in_use) continue;
     file_drop(f);

@@ -73,7 +73,8 @@ struct sim_version {
 };
 
 struct sim_file {
-  bool used, mapped;
+  bool used;
+  int maps;        /* that show the cache */
   bool late_error; /* JOURNAL: the next sync reports what this one did not */
   int locked_by;   /* handle + 1 */
   uint8_t *cache;  /* what the program sees */
@@ -109,8 +110,8 @@ struct sim_disk {
   enum sim_fs fs;
   bool broken[SIM_ASSUMPTION_END]; /* assumptions that do not hold */
   int harm_from_block; /* without assumption 2: earlier blocks are spared */
-  uint64_t room;                   /* 0: no limit */
-  int room_error;                  /* ENOSPC or EDQUOT */
+  uint64_t room;       /* 0: no limit */
+  int room_error;      /* ENOSPC or EDQUOT */
 };
 
 void sim_disk_free(struct sim_disk *);

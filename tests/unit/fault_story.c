@@ -255,11 +255,17 @@ static void payload_make(struct payload *p, uint64_t number, uint32_t life) {
   p->key_size = sizeof number;
 }
 
+/* Three fit into a segment, and two where a block is kept for its ROLL. */
+static size_t records_in(const struct story *s, enum shape shape) {
+  if (shape != BATCH) return 1;
+  return s->options.pad_syncs ? 2 : 3;
+}
+
 static duralog_error append_shaped(struct story *s, enum shape shape,
                                    duralog_level level, uint64_t *offset) {
   static struct payload p[3];
   duralog_entry e[3];
-  size_t count = shape == BATCH ? 3 : 1;
+  size_t count = records_in(s, shape);
   for (size_t i = 0; i < count; i++) {
     uint64_t n = s->end + i;
     CHECK(n < NUMBERS_MAX);
@@ -290,7 +296,7 @@ static void check_bound(struct story *s, duralog_level level) {
 }
 
 bool story_append(struct story *s, enum shape shape, duralog_level level) {
-  uint64_t count = shape == BATCH ? 3 : 1, first = s->end, offset = 0;
+  uint64_t count = records_in(s, shape), first = s->end, offset = 0;
   if (s->sim) sim_advance(s->sim, 7 * NS_PER_MS);
   struct resources before = resources_now(s);
   duralog_error error = append_shaped(s, shape, level, &offset);
