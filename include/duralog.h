@@ -63,7 +63,9 @@
  *   the process. After fork, the child can use neither the log nor its
  *   readers: every call but the closing ones returns DURALOG_E_FORKED, and
  *   duralog_close then frees the child's memory and touches nothing of the
- *   parent's. After exec nothing is inherited.
+ *   parent's. After exec nothing is inherited. Where a writer dies while one of
+ *   its threads is in the middle of fork, the next open may find its lock taken
+ *   until the new child runs.
  *
  * MANNERS
  *   The library never exits, aborts or prints, installs no signal handler,
@@ -458,6 +460,7 @@ DURALOG_API duralog_error duralog_reader_close(duralog_reader **reader);
  *   CORRUPT  the record at the position is damaged. duralog_reader_diagnose
  *            tells the range; the same again until the caller seeks past it
  *   RANGE    the position is no longer kept
+ *   NEWER    written by a newer release, in a way that this one cannot read
  *   ARGUMENT, RESOURCES, IO, FORKED, CLOSED
  * The position is unchanged after each.
  */
