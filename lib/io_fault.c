@@ -79,7 +79,7 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("clean/removed"),
     STEP_POINT("clean/synced"),
     STEP_POINT("close/begin"),
-    STEP_POINT("close/freed"),
+    STEP_POINT("close/free"),
     STEP_POINT("close/marked"),
     STEP_POINT("close/sealed"),
     STEP_POINT("close/synced"),

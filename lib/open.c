@@ -412,10 +412,8 @@ duralog_error duralog_close(duralog **log) {
     background_stop(*log);
     error = finish(*log);
   }
-  io_env *io = (*log)->io;
+  if (!inherited) STEP((*log)->io, "close/free");
   log_free(*log, inherited);
-  (void)io; /* a release has no steps */
-  STEP(io, "close/freed");
   *log = NULL;
   return error;
 }
