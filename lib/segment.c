@@ -114,7 +114,7 @@ static bool read_header(const struct log_directory *d, struct segment *s,
   uint8_t *page = io->alloc(io, SEGMENT_HEADER_BYTES);
   if (!page) return failed(why, -ENOMEM, "no memory for a segment header");
   int64_t n = io_read(io, s->file, page, SEGMENT_HEADER_BYTES, 0);
-  struct identity id;
+  struct identity id = {.version = 0};
   enum block_state state = BLOCK_DAMAGED;
   failed(why, 0, "a segment file is not what its name says");
   if (n < 0)
