@@ -503,6 +503,37 @@ typedef enum duralog_whence {
 DURALOG_API duralog_error duralog_seek(duralog_reader *reader,
                                        duralog_whence whence, uint64_t offset);
 
+/*
+ * Set the position to the first record, in the order of offsets, whose
+ * timestamp is at least `timestamp_ms` (milliseconds since 1970; any value).
+ * Timestamps of the library's own clock do not go back within one opening; a
+ * host's own, or a clock set back between two openings, may be out of order:
+ * older records may then follow, and every earlier record is older.
+ *
+ * If no record below the reader's watermark is that new, the position is at
+ * that watermark, as after DURALOG_SEEK_END, and the result is OK: wait and
+ * read on, and the next record follows, whatever its timestamp.
+ *
+ * What cannot be read (damaged, missing, of a newer release) is stepped over,
+ * and so is a record whose timestamp cannot be proven: the position is at the
+ * first one elsewhere. Seek to an earlier offset to meet the damage there. A
+ * record whose data alone is damaged may be found, and reading says so.
+ *
+ * The index that finds it is in memory alone and made from the log's frames
+ * when asked for, so it is never missing, damaged or stale. The first calls
+ * after an opening read one page of each segment from the oldest on, as far as
+ * the answer needs it, and all frame headers of those that are finished and
+ * not sealed (unless this handle wrote them). After that a call takes a number
+ * of steps logarithmic in the segments, and walks frame headers of one of
+ * them, each once as long as it stays open; where the found place is damaged,
+ * of the next ones as well. Waits for reads from the disk.
+ *
+ * RESOURCES, IO: not found out; call again. FORKED, CLOSED. The position is
+ * unchanged after each.
+ */
+DURALOG_API duralog_error duralog_seek_time(duralog_reader *reader,
+                                            int64_t timestamp_ms);
+
 /* The offset that duralog_read_next would give. ARGUMENT, FORKED, CLOSED. */
 DURALOG_API duralog_error duralog_tell(const duralog_reader *reader,
                                        uint64_t *offset);
@@ -556,11 +587,18 @@ typedef struct duralog_segment {
   uint64_t epoch;     /* at its beginning */
   int64_t created_ms; /* time of its first append */
   bool sealed;        /* synced as a whole, and says so */
-  bool damaged; /* its header cannot be read; the fields after number are 0 */
+  bool damaged;   /* its header cannot be read; the fields after number are 0 */
+  bool has_times; /* the next two are known: there are records, which can be
+                   * read; otherwise they are 0 */
+  int64_t time_first_ms; /* timestamp of its first record */
+  int64_t time_max_ms;   /* the largest: the last record's, unless a host gave
+                          * its own out of order */
 } duralog_segment;
 
 /*
- * Describe segment `index` (0 is the oldest). Reads the file's header page.
+ * Describe segment `index` (0 is the oldest). Reads the file's header page and
+ * first record; all frame headers of a segment that is not sealed, unless this
+ * handle wrote it. Timestamps that cannot be proven do not count.
  * E_RANGE: there are not that many. ARGUMENT for NULL or an unknown
  * struct_size; RESOURCES, IO, FORKED, CLOSED.
  */

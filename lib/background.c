@@ -79,8 +79,8 @@ duralog_error prepare_next(struct duralog *log) {
 /* Whether the tail's segment can take the epoch and the first record. */
 static bool epoch_fits(struct duralog *log, uint64_t need) {
   append_lock(log);
-  bool fits = !atomic_load(&log->tail.segment->started) ||
-              tail_epoch_fits(log, need);
+  bool fits =
+      !atomic_load(&log->tail.segment->started) || tail_epoch_fits(log, need);
   append_unlock(log);
   return fits;
 }

@@ -195,6 +195,51 @@ enum catalog_result catalog_next(struct catalog *c,
   return result;
 }
 
+/* The first timed entry whose running maximum is at least the time. */
+static size_t first_timed(const struct catalog *c, int64_t time_ms) {
+  size_t low = 0, high = c->timed;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (c->entries[middle].time_running < time_ms)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+enum catalog_time_result catalog_find_time(struct catalog *c, io_env *io,
+                                           uint64_t above, int64_t time_ms,
+                                           uint64_t *number) {
+  mutex_lock(io, &c->lock);
+  size_t i = first_timed(c, time_ms);
+  /* There it is, unless the caller has been there in vain. */
+  while (i < c->timed &&
+         (c->entries[i].number <= above || c->entries[i].time_max < time_ms))
+    i++;
+  enum catalog_time_result result = i < c->timed   ? CATALOG_TIME_HERE
+                                    : i < c->count ? CATALOG_TIME_UNKNOWN
+                                                   : CATALOG_TIME_NONE;
+  if (i < c->count) *number = c->entries[i].number;
+  mutex_unlock(io, &c->lock);
+  return result;
+}
+
+void catalog_learn_time(struct catalog *c, io_env *io, uint64_t number,
+                        int64_t time_max) {
+  mutex_lock(io, &c->lock);
+  size_t i = c->timed;
+  /* Another thread may have learned it meanwhile. */
+  if (i < c->count && c->entries[i].number == number) {
+    struct catalog_entry *e = &c->entries[i];
+    e->time_max = e->time_running = time_max;
+    if (i > 0 && c->entries[i - 1].time_running > time_max)
+      e->time_running = c->entries[i - 1].time_running;
+    c->timed++;
+  }
+  mutex_unlock(io, &c->lock);
+}
+
 void catalog_pin_again(struct segment *s) { atomic_fetch_add(&s->pins, 1); }
 
 void catalog_unpin(struct catalog *c, const struct log_directory *d,

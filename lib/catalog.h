@@ -4,6 +4,10 @@
  * someone needs them, so that opening a log does not depend on its length, and
  * a few unused ones are kept open.
  *
+ * Largest timestamps are learned from the oldest segment on, as far as someone
+ * asked, and their running maximum with them: it never falls, so the segment of
+ * the first record at or after a time is found by halving.
+ *
  * A segment stays mapped while it is pinned. The writer pins what it has not
  * sealed, readers the one they are in, holds the one they are about.
  */
@@ -17,12 +21,15 @@ struct catalog_entry {
   struct segment *segment; /* NULL: not open */
   uint64_t base;           /* offset of its first record; NONE = not known */
   uint64_t used;           /* when last unpinned, for eviction */
+  int64_t time_max;        /* of its records, at least; if it is timed */
+  int64_t time_running;    /* the largest time_max up to here; if it is timed */
 };
 
 struct catalog {
   struct mutex lock;
   struct catalog_entry *entries; /* ascending numbers */
   size_t count, capacity;
+  size_t timed; /* so many, from the oldest on, know their times */
   size_t unpinned;
   uint64_t clock;
   bool mapped; /* open segments for reading mapped */
@@ -54,6 +61,23 @@ enum catalog_result catalog_find(struct catalog *, const struct log_directory *,
 enum catalog_result catalog_next(struct catalog *, const struct log_directory *,
                                  uint64_t number, struct segment **,
                                  struct segment_failure *);
+
+enum catalog_time_result {
+  CATALOG_TIME_HERE,    /* segment `*number` may hold such a record */
+  CATALOG_TIME_UNKNOWN, /* none that is timed does; `*number` is the next one */
+  CATALOG_TIME_NONE     /* none does, and all are timed */
+};
+
+/* The first timed segment numbered above `above` whose largest timestamp is at
+ * least `time_ms`. Opens nothing. */
+enum catalog_time_result catalog_find_time(struct catalog *, io_env *,
+                                           uint64_t above, int64_t time_ms,
+                                           uint64_t *number);
+/* Learn the largest timestamp of that next one: a bound will do, INT64_MIN is
+ * for one without readable records. It must not grow any more. */
+void catalog_learn_time(struct catalog *, io_env *, uint64_t number,
+                        int64_t time_max);
+
 void catalog_pin_again(struct segment *);
 void catalog_unpin(struct catalog *, const struct log_directory *,
                    struct segment *);

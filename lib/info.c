@@ -61,8 +61,8 @@ static uint64_t tail_position(duralog *log, uint64_t number) {
   return position;
 }
 
-static void describe(duralog *log, const struct segment *s, uint64_t end,
-                     duralog_segment *out) {
+static duralog_error describe(duralog *log, struct segment *s, uint64_t end,
+                              duralog_segment *out) {
   bool started = atomic_load(&s->started);
   *out = (duralog_segment){.struct_size = sizeof *out,
                            .number = s->number,
@@ -73,9 +73,11 @@ static void describe(duralog *log, const struct segment *s, uint64_t end,
   out->used = out->sealed ? s->end.end_position : 0;
   if (s->number == atomic_load(&log->active))
     out->used = tail_position(log, s->number);
-  if (!started) return;
+  if (!started) return DURALOG_OK;
   out->epoch = s->start.epoch;
   out->created_ms = s->start.time_ms;
+  return log_segment_times(log, s, out->end, &out->time_first_ms,
+                           &out->time_max_ms, &out->has_times);
 }
 
 duralog_error duralog_get_segment(duralog *log, size_t index,
@@ -96,9 +98,11 @@ duralog_error duralog_get_segment(duralog *log, size_t index,
         .struct_size = sizeof *out, .number = number, .damaged = true};
     return DURALOG_OK;
   }
+  duralog_segment found;
   uint64_t end;
   error = segment_end(log, s, &end);
-  if (!error) describe(log, s, end, out);
+  if (!error) error = describe(log, s, end, &found);
+  if (!error) *out = found;
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }

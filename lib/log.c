@@ -125,6 +125,20 @@ uint64_t log_deadline(io_env *io, int64_t timeout_ms) {
   return io->now(io) + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
+bool log_segment_limit(struct duralog *log, const struct segment *s,
+                       uint64_t *limit, struct segment_failure *why) {
+  struct segment *next;
+  *limit = NONE;
+  if (s->number >= log->accepted_segment) return true;
+  *limit = log->accepted_offset;
+  enum catalog_result result =
+      catalog_next(&log->catalog, &log->directory, s->number, &next, why);
+  if (result != CATALOG_OK) return result != CATALOG_FAILED;
+  *limit = min_u64(*limit, next->start.offset);
+  catalog_unpin(&log->catalog, &log->directory, next);
+  return true;
+}
+
 /* ---- public: errors, diagnostics ---- */
 
 const char *duralog_error_name(duralog_error error) {

@@ -183,6 +183,20 @@ uint64_t log_deadline(io_env *, int64_t timeout_ms);
  * that is near, since an append may not see that someone sleeps. */
 uint64_t log_fence_appenders(struct duralog *, uint64_t deadline);
 
+/* The offset at which an accepted damage ends the segment, what stands behind
+ * it being no part of the log; NONE: it ends with a ROLL, or with the log.
+ * False if that cannot be told now: a later segment cannot be opened. */
+bool log_segment_limit(struct duralog *, const struct segment *,
+                       uint64_t *limit, struct segment_failure *);
+
+/* ---- find_time.c ---- */
+
+/* The timestamps of a pinned segment's records below `end`: the first that is
+ * proven, and the largest; `*known` is false where there is none. */
+duralog_error log_segment_times(struct duralog *, struct segment *,
+                                uint64_t end, int64_t *first_ms,
+                                int64_t *max_ms, bool *known);
+
 /* ---- append.c ---- */
 
 void append_lock(struct duralog *);

@@ -12,54 +12,17 @@
  * (what looks like a frame further on might be somebody's payload): the range
  * reaches to the next segment, whose start block proves its first offset.
  */
+#include "reader.h"
+
 #include <errno.h>
 
-#include "log.h"
-
 enum { COPY_BYTES = 64 << 10 };
-
-struct duralog_reader {
-  struct duralog *log;
-  duralog_level level;
-  uint64_t offset; /* of the next record */
-  uint64_t limit;  /* the watermark when last looked at, or the offset at which
-                    * an accepted damage ends this segment if that is lower */
-
-  struct segment *segment; /* pinned, or NULL */
-  uint64_t segment_limit;  /* NONE: it ends with a ROLL */
-  struct walk walk;        /* in it; means something if `placed` */
-  bool placed;             /* the walk stands at or before record `offset` */
-
-  uint64_t given_first, given_end; /* offsets given out by the last call */
-
-  /* Copying reads: bytes [from, from + held) of the segment, good for records
-   * below `good_below`, the watermark when they were read. */
-  uint8_t *buffer;
-  uint64_t capacity, from, held, good_below;
-  bool keep_buffer; /* records in it were given out in this very call */
-  duralog_error source_error;
-  int source_os_error;
-
-  bool damaged;
-  duralog_damage damage;
-  duralog_diagnostic diagnostic;
-};
 
 struct duralog_held {
   struct duralog *log;
   struct segment *segment; /* pinned; NULL where the bytes follow */
   uint8_t bytes[];
 };
-
-static duralog_error reader_check(const struct duralog_reader *r) {
-  return r ? log_check(r->log) : DURALOG_E_CLOSED;
-}
-
-static uint64_t watermark(const struct duralog_reader *r) {
-  return r->level == DURALOG_LEVEL_DURABLE
-             ? atomic_load_explicit(&r->log->durable, memory_order_acquire)
-             : atomic_load_explicit(&r->log->end, memory_order_acquire);
-}
 
 /* ---- failures ---- */
 
@@ -154,7 +117,8 @@ static bool buffer_fill(struct duralog_reader *r, uint64_t position,
                         uint64_t size) {
   io_env *io = r->log->io;
   if (r->capacity < size && !buffer_grow(r, size)) return false;
-  uint64_t limit = watermark(r); /* before the bytes: these are complete */
+  uint64_t limit =
+      reader_watermark(r); /* before the bytes: these are complete */
   uint64_t wanted = min_u64(r->capacity, r->segment->bytes - position);
   int64_t n =
       io_read(io, r->segment->file, r->buffer, (size_t)wanted, position);
@@ -203,34 +167,16 @@ static void leave_segment(struct duralog_reader *r) {
   r->held = 0;
 }
 
-/* Where damage was accepted the log goes on in a later segment, without a ROLL;
- * what stands behind that offset in the older one is no part of it. */
-static duralog_error limit_of(struct duralog_reader *r, const struct segment *s,
-                              uint64_t *limit) {
-  struct duralog *log = r->log;
-  struct segment *next;
-  struct segment_failure why;
-  *limit = NONE;
-  if (s->number >= log->accepted_segment) return DURALOG_OK;
-  *limit = log->accepted_offset;
-  enum catalog_result result =
-      catalog_next(&log->catalog, &log->directory, s->number, &next, &why);
-  if (result == CATALOG_FAILED) return not_now(r, s->number + 1, &why);
-  if (result != CATALOG_OK) return DURALOG_OK;
-  *limit = min_u64(*limit, next->start.offset);
-  catalog_unpin(&log->catalog, &log->directory, next);
-  return DURALOG_OK;
-}
-
 /* Takes over the caller's pin, also where it fails. */
 static duralog_error enter_segment(struct duralog_reader *r,
                                    struct segment *s) {
   r->segment = s;
   r->held = 0;
-  duralog_error error = limit_of(r, s, &r->segment_limit);
-  if (error) {
+  struct segment_failure why;
+  if (!log_segment_limit(r->log, s, &r->segment_limit, &why)) {
+    uint64_t number = s->number + 1;
     leave_segment(r);
-    return error;
+    return not_now(r, number, &why);
   }
   r->limit = min_u64(r->limit, r->segment_limit);
   walk_begin(&r->walk, r->log->directory.uuid, s->number, s->bytes, &s->start);
@@ -454,7 +400,7 @@ static inline duralog_error ready(struct duralog_reader *r) {
   r->given_first = r->given_end = r->offset;
   r->keep_buffer = false;
   if (r->offset >= r->limit) {
-    r->limit = watermark(r);
+    r->limit = reader_watermark(r);
     if (r->offset >= r->limit) return DURALOG_E_AT_END;
     if (r->segment && r->offset >= r->segment_limit) leave_segment(r);
     if (r->segment) r->limit = min_u64(r->limit, r->segment_limit);
@@ -478,7 +424,7 @@ duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
   duralog_error error = reader_check(r);
   if (error) return error;
   if (!record) return DURALOG_E_ARGUMENT;
-  uint64_t limit = offset < r->limit ? r->limit : watermark(r);
+  uint64_t limit = offset < r->limit ? r->limit : reader_watermark(r);
   if (offset < r->log->start || offset >= limit) return DURALOG_E_RANGE;
   uint64_t before = r->offset;
   if (offset != before) r->placed = false;
@@ -537,7 +483,7 @@ duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
                            uint64_t offset) {
   duralog_error error = reader_check(r);
   if (error) return error;
-  uint64_t limit = watermark(r);
+  uint64_t limit = reader_watermark(r);
   switch (whence) {
     case DURALOG_SEEK_OFFSET: break;
     case DURALOG_SEEK_START: offset = r->log->start; break;
@@ -562,7 +508,7 @@ duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
 duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
   duralog_error error = reader_check(r);
   if (error) return error;
-  if (watermark(r) > r->offset) return DURALOG_OK;
+  if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
   uint64_t deadline = log_deadline(r->log->io, timeout_ms);
   return r->level == DURALOG_LEVEL_DURABLE

@@ -76,6 +76,8 @@ static enum stop walk_frames(struct recovering *r) {
    * every whole one, which cost a third of the walk. */
   struct walk w = r->w, batch = r->w;
   uint64_t record_epoch = r->record_epoch, batch_record_epoch = record_epoch;
+  int64_t *time_max_ms = &r->in->ends[r->view].time_max_ms;
+  int64_t batch_time_max_ms = *time_max_ms;
   const uint64_t from = w.position;
   struct frame f;
   bool in_batch = false;
@@ -98,6 +100,7 @@ static enum stop walk_frames(struct recovering *r) {
     if (UNLIKELY(more && !in_batch)) {
       batch = w;
       batch_record_epoch = record_epoch;
+      batch_time_max_ms = *time_max_ms;
     }
     if (LIKELY(frame_type(&f) == FRAME_RECORD)) {
       note_record(r, &w, &f, at + FRAME_HEADER_BYTES);
@@ -113,6 +116,7 @@ static enum stop walk_frames(struct recovering *r) {
     }
   }
   r->plan->bytes_walked += w.position - from;
+  if (in_batch) *time_max_ms = batch_time_max_ms;
   r->w = in_batch ? batch : w;
   r->record_epoch = in_batch ? batch_record_epoch : record_epoch;
   keep_whole(r, true);

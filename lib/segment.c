@@ -178,6 +178,7 @@ void segment_close(const struct log_directory *d, struct segment *s) {
   if (s->map) io->unmap(io, s->map, s->bytes);
   if (s->file >= 0) io->close(io, s->file);
   index_free(&s->index, io);
+  index_free(&s->times, io);
   io->free(io, s);
 }
 

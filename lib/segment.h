@@ -42,7 +42,8 @@ struct segment {
   uint64_t populated; /* position up to which pages were faulted in */
   _Atomic uint32_t
       pins; /* readers and holds; under the catalog's lock from 0 */
-  struct frame_index index;
+  struct frame_index index; /* of offsets */
+  struct frame_index times; /* of timestamps */
 };
 
 /* What went wrong, for a diagnostic. */

@@ -152,6 +152,7 @@ void check_forked_reader(duralog_reader *reader, duralog_record *record) {
   CHECK_IS(DURALOG_E_FORKED, duralog_read_at(reader, 0, &r));
   CHECK_IS(DURALOG_E_FORKED, duralog_read_many(reader, &r, 1, 0, &count));
   CHECK_IS(DURALOG_E_FORKED, duralog_seek(reader, DURALOG_SEEK_START, 0));
+  CHECK_IS(DURALOG_E_FORKED, duralog_seek_time(reader, 0));
   CHECK_IS(DURALOG_E_FORKED, duralog_reader_wait(reader, -1));
   CHECK_IS(DURALOG_E_FORKED, duralog_hold(reader, record, &held));
   CHECK(r.offset == 77 && count == 77 && held == NULL);

@@ -53,6 +53,7 @@ static void every_call_on_no_reader_is_closed(struct test_place *at) {
   CHECK_IS(DURALOG_E_CLOSED, duralog_read_at(NULL, 0, &r));
   CHECK_IS(DURALOG_E_CLOSED, duralog_read_many(NULL, &r, 1, 0, &count));
   CHECK_IS(DURALOG_E_CLOSED, duralog_seek(NULL, DURALOG_SEEK_START, 0));
+  CHECK_IS(DURALOG_E_CLOSED, duralog_seek_time(NULL, 0));
   CHECK_IS(DURALOG_E_CLOSED, duralog_tell(NULL, &offset));
   CHECK_IS(DURALOG_E_CLOSED, duralog_reader_wait(NULL, -1));
   CHECK_IS(DURALOG_E_CLOSED, duralog_reader_diagnose(NULL, &damage, NULL));

@@ -151,6 +151,34 @@ static inline void image_record(struct image *im, size_t size, bool more) {
               size);
 }
 
+/* A record with a timestamp: in the header, or in its body. */
+static inline void image_timed(struct image *im, int64_t time, bool in_body,
+                               bool more) {
+  uint8_t body[FRAME_TIME_BYTES + IMAGE_TAG_BYTES];
+  uint64_t offset = im->w.offset, blocks = in_body ? FRAME_TIME_BYTES : 0;
+  uint64_t size = blocks + IMAGE_TAG_BYTES;
+  uint8_t *at = im->segments[im->tail] + im->w.position;
+  assert_true(offset < IMAGE_RECORDS);
+  store64(body, (uint64_t)time);
+  store64(body + blocks, image_tag(im, offset));
+  im->records[offset] = (struct image_place){.view = im->tail,
+                                             .position = im->w.position,
+                                             .bytes = frame_bytes(size),
+                                             .last = !more};
+  struct frame f = {
+      .body_bytes = (uint32_t)size,
+      .body_check =
+          frame_body_check(body, blocks, body + blocks, IMAGE_TAG_BYTES),
+      .index = (uint32_t)(offset - im->w.base),
+      .time_delta = in_body ? 0 : (int32_t)(time - im->w.base_time),
+      .flags = (uint16_t)(FRAME_RECORD | (in_body ? FRAME_TIME : 0) |
+                          (more ? FRAME_MORE : 0)),
+      .lag = image_lag(im)};
+  memcpy(at + FRAME_HEADER_BYTES, body, size);
+  frame_encode(at, &f, im->w.seed, im->w.position);
+  assert_true(walk_accept(&im->w, im->uuid, &f, at + FRAME_HEADER_BYTES));
+}
+
 static inline void image_batch(struct image *im, uint64_t count, size_t size) {
   for (uint64_t i = 0; i < count; i++) image_record(im, size, i + 1 < count);
 }

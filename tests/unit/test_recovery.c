@@ -70,6 +70,22 @@ static void a_whole_log_is_kept_to_its_end(void **state) {
   image_free(im);
 }
 
+/* What sealing will say of the segment's times. */
+static void a_cut_batch_leaves_no_time_behind(void **state) {
+  (void)state;
+  for (int whole = 0; whole < 2; whole++) {
+    struct image *im = image_new(1);
+    image_timed(im, 1500, false, false);
+    image_timed(im, 2000, false, true);
+    image_timed(im, 2500, true, true);
+    if (whole) image_timed(im, 1700, false, false);
+    struct recovery_plan plan = image_plan(im);
+    check_end(&plan, whole ? 4 : 1);
+    assert_true(im->ends[0].time_max_ms == (whole ? 2500 : 1500));
+    image_free(im);
+  }
+}
+
 static void a_log_goes_on_behind_what_is_sealed(void **state) {
   (void)state;
   struct image *im = image_of_three();
@@ -455,6 +471,7 @@ int main(void) {
       cmocka_unit_test(a_log_never_written_to_is_empty),
       cmocka_unit_test(a_segment_without_records_is_empty),
       cmocka_unit_test(a_whole_log_is_kept_to_its_end),
+      cmocka_unit_test(a_cut_batch_leaves_no_time_behind),
       cmocka_unit_test(a_log_goes_on_behind_what_is_sealed),
       cmocka_unit_test(i4_a_tail_torn_at_any_byte_is_cut_before_its_batch),
       cmocka_unit_test(i4_a_hole_in_any_place_of_a_batch_takes_it_whole),
