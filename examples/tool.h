@@ -69,6 +69,11 @@ const char *tool_directory(int argc, char **argv);
 /* Parse a number, with K, M or G (powers of 1024) after it, within bounds. */
 bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
+/* Parse a point in time into milliseconds since 1970: just these,
+ * 2026-11-25T17:00:00Z with or without a fraction, or -10m (s, m, h, d) before
+ * `now_ms`. */
+bool tool_timestamp(const char *text, int64_t now_ms, int64_t *out);
+
 /* Parse "every=N,bytes=B,interval=MS,pagecache" into *durability, adding to
  * what is there. */
 bool tool_durability(const char *text, duralog_durability *durability);
@@ -110,6 +115,13 @@ void tool_chunk_free(tool_chunk *chunk);
 int tool_open_read_only(const char *path, duralog **log,
                         duralog_report *report);
 
+/* Begin at the first record of `since` or later, end before the first one of
+ * `until` or later, in milliseconds since 1970, where they are given. */
+typedef struct tool_times {
+  bool has_since, has_until;
+  int64_t since_ms, until_ms;
+} tool_times;
+
 /* A walk over [from, to) that gets past damage. */
 typedef struct tool_scan {
   duralog_reader *reader;
@@ -121,10 +133,12 @@ typedef struct tool_scan {
   bool met[8];         /* by index in report->damage */
 } tool_scan;
 
-/* from = UINT64_MAX: the start of the log. */
+/* from = UINT64_MAX: the start of the log. What lies outside of the times is
+ * left out at both ends: see tool_times. times may be NULL. */
 duralog_error tool_scan_open(tool_scan *scan, duralog *log,
                              const duralog_report *report, duralog_level level,
-                             uint64_t from, uint64_t to, uint64_t count);
+                             uint64_t from, uint64_t to, uint64_t count,
+                             const tool_times *times);
 
 /* OK: *record is the next. CORRUPT: *damage tells the range, the scan is past
  * it. AT_END: no more. */

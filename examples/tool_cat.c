@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "tool.h"
 
@@ -11,6 +12,8 @@ typedef enum format { RAW, OFFSET, JSON, LENGTH_PREFIXED } format;
 
 typedef struct settings {
   uint64_t from, to, count;
+  tool_times times;
+  int64_t now_ms; /* that relative times count from: one for all of them */
   duralog_level level;
   format format;
   int terminator;
@@ -107,8 +110,8 @@ static int fail_range(const settings *s, duralog *log) {
 static int cat_log(const settings *s, duralog *log,
                    const duralog_report *report) {
   tool_scan scan;
-  duralog_error error =
-      tool_scan_open(&scan, log, report, s->level, s->from, s->to, s->count);
+  duralog_error error = tool_scan_open(&scan, log, report, s->level, s->from,
+                                       s->to, s->count, &s->times);
   if (error == DURALOG_E_RANGE) return fail_range(s, log);
   if (error != DURALOG_OK) return tool_fail_on("reading", s->path, error, log);
   int code = put_all(s, &scan, log);
@@ -145,6 +148,12 @@ static bool set_option(settings *s, int option, const char *value) {
     case 'f': return tool_number(value, 0, UINT64_MAX - 1, &s->from);
     case 't': return tool_number(value, 0, UINT64_MAX, &s->to);
     case 'c': return tool_number(value, 0, UINT64_MAX, &s->count);
+    case 's':
+      s->times.has_since = true;
+      return tool_timestamp(value, s->now_ms, &s->times.since_ms);
+    case 'u':
+      s->times.has_until = true;
+      return tool_timestamp(value, s->now_ms, &s->times.until_ms);
     case 'F': return set_format(s, value);
     case 'd': s->level = DURALOG_LEVEL_DURABLE; return true;
     case '0': s->terminator = '\0'; return true;
@@ -152,10 +161,18 @@ static bool set_option(settings *s, int option, const char *value) {
   }
 }
 
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static int run(int argc, char **argv) {
   static const struct option options[] = {
       {"from", required_argument, NULL, 'f'},
       {"to", required_argument, NULL, 't'},
+      {"since", required_argument, NULL, 's'},
+      {"until", required_argument, NULL, 'u'},
       {"count", required_argument, NULL, 'c'},
       {"format", required_argument, NULL, 'F'},
       {"durable", no_argument, NULL, 'd'},
@@ -165,6 +182,7 @@ static int run(int argc, char **argv) {
   settings s = {.from = UINT64_MAX,
                 .to = UINT64_MAX,
                 .count = UINT64_MAX,
+                .now_ms = now_ms(),
                 .level = DURALOG_LEVEL_WRITTEN,
                 .terminator = '\n'};
   int option;
@@ -184,6 +202,13 @@ static const char help[] =
     "\n"
     "  --from N            begin at this offset (default: the oldest)\n"
     "  --to N              end before this offset\n"
+    "  --since TIME        begin at the first record of that time or later\n"
+    "  --until TIME        end before the first record of that time or later;\n"
+    "                      so the next --since TIME goes on there. Where "
+    "times\n"
+    "                      are out of order, records between the two ends may\n"
+    "                      be older or newer. With --from and --to, whichever\n"
+    "                      is narrower\n"
     "  --count N           at most so many records\n"
     "  --durable           only what is known to survive power loss; of a\n"
     "                      living writer's last records it is not known\n"
@@ -193,7 +218,10 @@ static const char help[] =
     "                              UTF-8 as base64: data_base64, key_base64\n"
     "  --null              end each with a zero byte, not a newline\n"
     "  --length-prefixed   4 bytes of length, little-endian, and the record,\n"
-    "                      as append --length-prefixed reads it\n";
+    "                      as append --length-prefixed reads it\n"
+    "\n"
+    "TIME is 2026-11-25T17:00:00Z (UTC; a fraction of a second may follow),\n"
+    "-10m before now (s, m, h or d), or milliseconds since 1970.\n";
 
 const tool_command tool_cat = {
     .name = "cat",

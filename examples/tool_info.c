@@ -87,25 +87,33 @@ static void used_text(const duralog_segment *segment, char out[24]) {
     snprintf(out, 24, "%" PRIu64, segment->used);
 }
 
+static void time_text(const duralog_segment *segment, int64_t time_ms,
+                      char out[TOOL_TIME_BYTES]) {
+  if (segment->has_times)
+    tool_time(time_ms, out);
+  else
+    snprintf(out, TOOL_TIME_BYTES, "%s",
+             segment->first == segment->end ? "none" : "unknown");
+}
+
 static void print_segment(size_t index, const duralog_segment *segment) {
-  char created[TOOL_TIME_BYTES], used[24];
+  char first[TOOL_TIME_BYTES], newest[TOOL_TIME_BYTES], used[24];
   if (index == 0)
-    printf("\n%8s %12s %12s %6s %11s %11s  %-24s  %s\n", "segment", "first",
-           "end", "epoch", "used", "bytes", "first append", "state");
+    printf("\n%8s %12s %12s %6s %11s %11s  %-24s  %-24s  %s\n", "segment",
+           "first", "end", "epoch", "used", "bytes", "first record",
+           "latest time", "state");
   printf("%8" PRIu64, segment->number);
   if (segment->damaged) {
     puts(" its header cannot be read");
     return;
   }
-  if (segment->first == segment->end)
-    snprintf(created, sizeof created, "none");
-  else
-    tool_time(segment->created_ms, created);
+  time_text(segment, segment->time_first_ms, first);
+  time_text(segment, segment->time_max_ms, newest);
   used_text(segment, used);
   printf(" %12" PRIu64 " %12" PRIu64 " %6" PRIu64 " %11s %11" PRIu64
-         "  %-24s  %s\n",
+         "  %-24s  %-24s  %s\n",
          segment->first, segment->end, segment->epoch, used, segment->bytes,
-         created, segment->sealed ? "sealed" : "open");
+         first, newest, segment->sealed ? "sealed" : "open");
 }
 
 static duralog_error print_table(const facts *f) {
@@ -163,6 +171,11 @@ static void json_segment(size_t index, const duralog_segment *segment) {
     json_number("used", segment->used);
   json_number("epoch", segment->epoch);
   printf("\"created_ms\":%" PRId64 ",", segment->created_ms);
+  if (segment->has_times)
+    printf("\"time_first_ms\":%" PRId64 ",\"time_max_ms\":%" PRId64 ",",
+           segment->time_first_ms, segment->time_max_ms);
+  else
+    fputs("\"time_first_ms\":null,\"time_max_ms\":null,", stdout);
   json_bool("sealed", segment->sealed);
   printf("\"damaged\":%s}", segment->damaged ? "true" : "false");
 }
@@ -218,13 +231,15 @@ static int run(int argc, char **argv) {
 static const char help[] =
     "Start, end and durable are offsets, each the first one beyond. The\n"
     "exit code is 3 if opening finds damage; only verify reads all.\n"
+    "A segment's latest time is the largest of its records, which need not be\n"
+    "the last one's where a program gave its own times.\n"
     "\n"
     "  --json              one JSON object\n";
 
 const tool_command tool_info = {
     .name = "info",
     .arguments = "[--json] DIR",
-    .summary = "show watermarks, segments, epochs and the last close",
+    .summary = "show watermarks, segments, their times, the last close",
     .help = help,
     .run = run,
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tool.h"
 
@@ -49,6 +50,85 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out) {
   *out = number;
   return true;
 }
+
+/* ------------------------------------------------------------- times -- */
+
+/* Exactly so many digits; moves on behind them. */
+static bool digits(const char **text, int count, int *out) {
+  *out = 0;
+  for (int i = 0; i < count; i++, (*text)++) {
+    if (**text < '0' || **text > '9') return false;
+    *out = *out * 10 + (**text - '0');
+  }
+  return true;
+}
+
+static bool literal(const char **text, char wanted) {
+  return *(*text)++ == wanted;
+}
+
+/* ".5", ".123456": what is finer than a millisecond is dropped. */
+static bool fraction(const char **text, int *ms) {
+  *ms = 0;
+  if (**text != '.') return true;
+  int factor = 100;
+  const char *first = ++*text;
+  for (; **text >= '0' && **text <= '9'; (*text)++, factor /= 10)
+    *ms += (**text - '0') * factor;
+  return *text > first;
+}
+
+/* 2026-11-25T17:00:00Z, as duralog prints times. */
+static bool calendar_time(const char *text, int64_t *out) {
+  struct tm t = {0};
+  int year, month, ms;
+  bool good = digits(&text, 4, &year) && literal(&text, '-') &&
+              digits(&text, 2, &month) && literal(&text, '-') &&
+              digits(&text, 2, &t.tm_mday) && literal(&text, 'T') &&
+              digits(&text, 2, &t.tm_hour) && literal(&text, ':') &&
+              digits(&text, 2, &t.tm_min) && literal(&text, ':') &&
+              digits(&text, 2, &t.tm_sec) && fraction(&text, &ms) &&
+              strcmp(text, "Z") == 0;
+  if (!good || t.tm_hour > 23 || t.tm_min > 59 || t.tm_sec > 59) return false;
+  t.tm_year = year - 1900;
+  t.tm_mon = month - 1;
+  struct tm real = t;
+  time_t seconds = timegm(&real);
+  /* A day that the month does not have has become another one. */
+  if (real.tm_mon != t.tm_mon || real.tm_mday != t.tm_mday) return false;
+  *out = (int64_t)seconds * 1000 + ms;
+  return true;
+}
+
+/* -10m: so long before now. */
+static bool relative_time(const char *text, int64_t now_ms, int64_t *out) {
+  static const char units[] = "smhd";
+  static const int64_t unit_ms[] = {1000, 60000, 3600000, 86400000};
+  char *rest;
+  if (text[0] != '-' || text[1] < '0' || text[1] > '9') return false;
+  errno = 0;
+  int64_t count = strtoll(text, &rest, 10), ms;
+  const char *unit = rest[0] == '\0' ? NULL : strchr(units, rest[0]);
+  return errno == 0 && unit != NULL && rest[1] == '\0' &&
+         !__builtin_mul_overflow(count, unit_ms[unit - units], &ms) &&
+         !__builtin_add_overflow(now_ms, ms, out);
+}
+
+static bool plain_time(const char *text, int64_t *out) {
+  char *rest;
+  const char *first = text[0] == '-' ? text + 1 : text;
+  if (first[0] < '0' || first[0] > '9') return false;
+  errno = 0;
+  *out = strtoll(text, &rest, 10);
+  return errno == 0 && rest[0] == '\0';
+}
+
+bool tool_timestamp(const char *text, int64_t now_ms, int64_t *out) {
+  return plain_time(text, out) || relative_time(text, now_ms, out) ||
+         calendar_time(text, out);
+}
+
+/* -------------------------------------------------------- durability -- */
 
 static bool durability_interval(const char *value, uint32_t *interval_ms) {
   uint64_t number;

@@ -19,22 +19,60 @@ int tool_open_read_only(const char *path, duralog **log,
   return tool_fail("opening", path, error, &diagnostic);
 }
 
-static duralog_error scan_seek(tool_scan *scan) {
+/* The offset of the first record of that time or later, or the end. */
+static duralog_error offset_of(tool_scan *scan, int64_t time_ms,
+                               uint64_t *offset) {
+  duralog_error error = duralog_seek_time(scan->reader, time_ms);
+  return error == DURALOG_OK ? duralog_tell(scan->reader, offset) : error;
+}
+
+/* Damage right before the position may hold records of the same time: begin
+ * with it, so that it is told. */
+static void take_in_damage(tool_scan *scan, uint64_t *offset) {
+  duralog_record record;
+  duralog_damage damage;
+  if (duralog_read_previous(scan->reader, &record) == DURALOG_E_CORRUPT &&
+      duralog_reader_diagnose(scan->reader, &damage, NULL) == DURALOG_OK &&
+      damage.from < *offset)
+    *offset = damage.from;
+}
+
+static duralog_error narrow(tool_scan *scan, const tool_times *times) {
   duralog_error error = DURALOG_OK;
-  if (scan->from != UINT64_MAX)
-    error = duralog_seek(scan->reader, DURALOG_SEEK_OFFSET, scan->from);
+  uint64_t offset;
+  if (times->has_until) {
+    error = offset_of(scan, times->until_ms, &offset);
+    if (error == DURALOG_OK && offset < scan->to) scan->to = offset;
+  }
+  if (error == DURALOG_OK && times->has_since) {
+    error = offset_of(scan, times->since_ms, &offset);
+    if (error == DURALOG_OK) take_in_damage(scan, &offset);
+    if (error == DURALOG_OK &&
+        (scan->from == UINT64_MAX || scan->from < offset))
+      scan->from = offset;
+  }
+  return error;
+}
+
+static duralog_error scan_seek(tool_scan *scan, const tool_times *times) {
+  duralog_error error = times == NULL ? DURALOG_OK : narrow(scan, times);
+  if (error == DURALOG_OK)
+    error = scan->from == UINT64_MAX
+                ? duralog_seek(scan->reader, DURALOG_SEEK_START, 0)
+                : duralog_seek(scan->reader, DURALOG_SEEK_OFFSET, scan->from);
   if (error == DURALOG_OK) error = duralog_tell(scan->reader, &scan->from);
   return error;
 }
 
 duralog_error tool_scan_open(tool_scan *scan, duralog *log,
                              const duralog_report *report, duralog_level level,
-                             uint64_t from, uint64_t to, uint64_t count) {
+                             uint64_t from, uint64_t to, uint64_t count,
+                             const tool_times *times) {
   *scan = (tool_scan){
       .report = report, .from = from, .to = to, .records_left = count};
   duralog_error error = duralog_reader_open(log, level, &scan->reader);
   if (error != DURALOG_OK) return error;
-  error = scan_seek(scan);
+  error = scan_seek(scan, times);
   if (error != DURALOG_OK) duralog_reader_close(&scan->reader);
   return error;
 }

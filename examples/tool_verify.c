@@ -97,7 +97,7 @@ static duralog_error verify_all(duralog *log, const duralog_report *report,
   tool_scan scan;
   duralog_error error =
       tool_scan_open(&scan, log, report, DURALOG_LEVEL_WRITTEN, UINT64_MAX,
-                     UINT64_MAX, UINT64_MAX);
+                     UINT64_MAX, UINT64_MAX, NULL);
   if (error != DURALOG_OK) return error;
   progress p = {.shown = isatty(STDERR_FILENO) == 1,
                 .percent = 101,

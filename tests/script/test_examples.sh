@@ -71,6 +71,47 @@ ranges_are_exact() {
     $tool verify "$work/seq"
 }
 
+between() { $tool cat --since "$1" --until "$2" "$work/times" | tr '\n' ' '; }
+
+# Three runs, more than a clock's tick apart; the times of 4 and of 7.
+times_bound_what_is_printed() {
+  for from in 1 4 7; do
+    seq $from $((from + 2)) | $tool append --quiet "$work/times" && sleep 0.02 || return 1
+  done
+  $tool cat --format json "$work/times" >"$work/times.json" &&
+    $tool cat --format offset "$work/times" >"$work/times.text" &&
+    ms=$(sed -n '4s/.*"timestamp_ms":\([0-9]*\).*/\1/p' "$work/times.json") &&
+    iso=$(sed -n '7p' "$work/times.text" | cut -f2) &&
+    [ "$(between "$ms" "$iso")" = '4 5 6 ' ] &&
+    [ "$(between -1h "$ms")" = '1 2 3 ' ] && [ "$(between "$iso" -0s)" = '7 8 9 ' ] &&
+    [ "$(between 1970-01-01T00:00:00Z 9999-12-31T23:59:59.999Z)" = '1 2 3 4 5 6 7 8 9 ' ] &&
+    [ -z "$(between 9999-12-31T23:59:59Z "$ms")" ] && [ -z "$(between -1s -1d)" ] &&
+    [ "$($tool cat --since "$ms" --to 5 "$work/times" | tr '\n' ' ')" = '4 5 ' ] &&
+    [ "$($tool cat --from 5 --since "$ms" --until "$iso" "$work/times")" = 6 ] &&
+    [ "$($tool cat --since -3m --count 1 "$work/times")" = 1 ] || return 1
+  for bad in '' x -1w -m 1e3 12:00 2026-02-29T00:00:00Z 2026-13-01T00:00:00Z \
+    2026-11-25T24:00:00Z 2026-11-25T17:00:00 2026-11-25T17:00:00.Z 99999999999999999999 -999999999999999d; do
+    code 2 $tool cat --since "$bad" "$work/times" || { echo "accepted: $bad"; return 1; }
+  done
+}
+
+segments_tell_their_times() {
+  first=$(head -n 1 "$work/times.text" | cut -f2) && last=$(tail -n 1 "$work/times.text" | cut -f2) &&
+    $tool info "$work/times" | grep -q "$first  $last" &&
+    first=$(sed -n '1s/.*"timestamp_ms":\([0-9]*\).*/\1/p' "$work/times.json") &&
+    last=$(sed -n '$s/.*"timestamp_ms":\([0-9]*\).*/\1/p' "$work/times.json") &&
+    $tool info --json "$work/times" | grep -q "\"time_first_ms\":$first,\"time_max_ms\":$last,"
+}
+
+# The first of several segments loses its first record's header, and so all of it.
+damage_before_the_first_time_is_told() {
+  seq 90000 | $tool append --quiet --small "$work/hidden" &&
+    end=$($tool info --json "$work/hidden" | sed 's/.*"segments":\[{"number":1,"first":0,"end":\([0-9]*\).*/\1/') &&
+    printf 'XXXX' | dd of="$work/hidden/00000000000000000001.seg" bs=1 seek=4096 conv=notrunc 2>/dev/null
+  [ "$($tool cat --since -1h "$work/hidden" 2>/dev/null | head -n 1)" = $((end + 1)) ] &&
+    code 3 $tool cat --since -1h "$work/hidden" && grep -q "offsets 0 to $((end - 1))," "$work/err"
+}
+
 wrong_use_has_its_exit_code() {
   mkdir -p "$work/foreign" && echo x >"$work/foreign/file" || return 1
   code 2 $tool nonsense && code 2 $tool cat && code 4 $tool info "$work/absent" &&
@@ -98,7 +139,8 @@ installation_compiles_links_and_goes_away() {
 
 for test in hello_greets_again group_commit_checks_itself \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
-  bytes_come_back_as_they_went_in ranges_are_exact wrong_use_has_its_exit_code \
+  bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
+  segments_tell_their_times damage_before_the_first_time_is_told wrong_use_has_its_exit_code \
   damage_has_its_exit_code installation_compiles_links_and_goes_away; do
   claim $test $test
 done
