@@ -172,9 +172,45 @@ typedef struct duralog_durability {
   bool pagecache;              /* no triggers: the three above must be 0 */
 } duralog_durability;
 
+/* What a power loss could take now. */
+typedef struct duralog_unsynced {
+  size_t struct_size; /* set by the library */
+  uint64_t records;   /* visible and not yet durable; never 0 here */
+  uint64_t bytes;     /* of those appended since opening, counted as for B */
+  uint64_t oldest_ms; /* an upper bound of the oldest one's age, up to one
+                       * scheduler tick (4 ms) coarse */
+} duralog_unsynced;
+
+/*
+ * A policy of the host's own: true means that a sync is due now. It can only
+ * make syncs come sooner; what the durability promises holds whatever it says.
+ *
+ * Asked outside of all locks, while something is unsynced: after each append
+ * that does not itself wait for its sync, by its thread; and by the library's
+ * thread whenever it wakes, or by duralog_tick. So that it can go by age it is
+ * also asked as time passes, when the oldest record has aged by an eighth, at
+ * least 10 ms and at most 1 s: by the library's thread, or where host_driven
+ * by the tick that duralog_next_deadline asks for. Never asked where every
+ * append waits for durability (N = 1, B = 1).
+ *
+ * After true the library's thread syncs, and where host_driven the next tick:
+ * the append that asked does not wait for that. Several threads may ask at
+ * once; the library's own has all signals blocked. The numbers belong to one
+ * moment during the call, and the sync they ask for may be under way already.
+ *
+ * It must be quick, and not call into the log. No lock is held, so that what it
+ * calls nevertheless does not hang for that reason; but an append or a tick
+ * from inside asks again from inside, without end if it is up to the library,
+ * and duralog_close is forbidden as during any other call.
+ */
+typedef bool duralog_sync_wanted(void *context,
+                                 const duralog_unsynced *unsynced);
+
 typedef struct duralog_options {
   size_t struct_size;
   duralog_durability durability;
+  duralog_sync_wanted *sync_wanted; /* NULL: none */
+  void *sync_wanted_context;        /* handed to it */
 
   /* Size of new segments: 16 KiB to 1 GiB, a multiple of 4096; default
    * 64 MiB, or 1 MiB with small_device. Each segment takes its full size on
@@ -421,6 +457,99 @@ DURALOG_API duralog_error duralog_tick(duralog *log);
  */
 DURALOG_API duralog_error duralog_next_deadline(const duralog *log,
                                                 int64_t *in_ms);
+
+/* --------------------------------------------------------- statistics -- */
+
+/*
+ * Kinds of syncs, with the text that names them in statistics: X(name, text).
+ * One list feeds the enum and whoever prints.
+ */
+#define DURALOG_SYNC_KINDS(X)                                               \
+  X(DATA, "data")       /* records, and an epoch before its first one:      \
+                         * what durable appends wait for */                 \
+  X(MARK, "mark")       /* the clean mark; with strict the watermark */     \
+  X(SEAL, "seal")       /* finished segments, as a whole, and their seal */ \
+  X(SEGMENT, "segment") /* preparing: a new segment and its name */         \
+  X(OPEN, "open")       /* creating, recovering, going on behind damage */
+
+typedef enum duralog_sync_kind {
+#define DURALOG_SYNC_ENUM(name, text) DURALOG_SYNC_##name,
+  DURALOG_SYNC_KINDS(DURALOG_SYNC_ENUM)
+#undef DURALOG_SYNC_ENUM
+      DURALOG_SYNC_KIND_COUNT
+} duralog_sync_kind;
+
+/* Sizes of the arrays below; what is beyond the lists is 0. */
+#define DURALOG_STATS_KINDS 8
+#define DURALOG_STATS_ERRORS 32
+#define DURALOG_STATS_BUCKETS 24
+
+/* Calls of fdatasync or fsync and how long they took, failed ones included. */
+typedef struct duralog_sync_times {
+  uint64_t count;
+  uint64_t total_ns;
+  uint64_t max_ns;
+  /* How many took less than 1024 << i ns, and not less than the bucket before:
+   * up to 1 us, 2 us, 4 us, ...; the last one, from 4.3 s on, has no bound. */
+  uint64_t histogram[DURALOG_STATS_BUCKETS];
+} duralog_sync_times;
+
+/* All since opening, by this handle. */
+typedef struct duralog_stats {
+  size_t struct_size;
+
+  /* Appended; these belong to one moment. */
+  uint64_t records;
+  uint64_t batches;       /* calls that appended them: one record, or several */
+  uint64_t payload_bytes; /* data and keys */
+  uint64_t framing_bytes; /* around them: headers, key sizes, times of their
+                           * own, padding to 8. Not: internal frames */
+  uint64_t contended;     /* times that an append found the lock taken */
+  uint64_t naps;          /* of up to 1 ms while it waited for that */
+  uint64_t rolls;         /* times that appends went on in a new segment */
+
+  /* Times that an append, duralog_sync or duralog_wait found its records not
+   * yet durable and waited, and for how long together: for its own sync, or
+   * another thread's, or a time limit. */
+  uint64_t waits;
+  uint64_t wait_ns;
+
+  uint64_t segments_prepared;
+  uint64_t segments_sealed;
+  uint64_t late_preparations;   /* appends that waited for the next segment: it
+                                 * was not prepared in time, or the first append
+                                 * needed one */
+  uint64_t failed_preparations; /* ahead of need; tried again by a tick or by
+                                 * the append that needs it */
+
+  uint64_t readers;            /* open now, with the holds that are out */
+  uint64_t oldest_unsynced_ms; /* now; as in duralog_watermarks */
+
+  /* What went wrong and did no harm. */
+  uint64_t retries;       /* reads, writes and allocations that went on after
+                           * EINTR or a part. EINTR during a sync is not
+                           * counted */
+  uint64_t hints_refused; /* advice about mappings, and the write protection
+                           * of sealed segments */
+
+  /* Failures by name: errors[-e] is how often a call on this log, or on one of
+   * its readers, returned e, and how often a thread of the library met e, which
+   * no call returns. After a failed sync each waiter counts, and each later
+   * call; a thread counts once. AT_END is no failure and is not counted, nor
+   * are FORKED and CLOSED, for which there is no log, nor what duralog_open
+   * and a duralog_close that closed returned. */
+  uint64_t errors[DURALOG_STATS_ERRORS];
+
+  duralog_sync_times syncs[DURALOG_STATS_KINDS]; /* by duralog_sync_kind */
+} duralog_stats;
+
+/*
+ * Read the statistics. They are always kept. Waits for its turn among appends
+ * as an append does, and for nothing else; works on a read_only log, too.
+ *   ARGUMENT for NULL or an unknown struct_size; CLOSED, FORKED
+ */
+DURALOG_API duralog_error duralog_get_stats(const duralog *log,
+                                            duralog_stats *out);
 
 /* ------------------------------------------------------------ reading -- */
 

@@ -50,11 +50,12 @@ bool append_try_lock(struct duralog *log) {
                                                  memory_order_relaxed);
 }
 
-static void lock_contended(struct duralog *log) {
+/* Gives how often it napped. */
+static uint64_t lock_contended(struct duralog *log) {
   io_env *io = log->io;
-  for (;;) {
+  for (uint64_t naps = 0;; naps++) {
     for (int i = 0; i < LOCK_SPINS; i++) {
-      if (append_try_lock(log)) return;
+      if (append_try_lock(log)) return naps;
       spin_pause();
     }
     /* Nobody wakes this word: it is the deadline that ends the nap. */
@@ -63,7 +64,15 @@ static void lock_contended(struct duralog *log) {
 }
 
 void append_lock(struct duralog *log) {
-  if (UNLIKELY(!append_try_lock(log))) lock_contended(log);
+  if (UNLIKELY(!append_try_lock(log))) (void)lock_contended(log);
+}
+
+/* For appends, which are counted. */
+static void append_lock_counting(struct duralog *log) {
+  if (LIKELY(append_try_lock(log))) return;
+  uint64_t naps = lock_contended(log);
+  log->tail.contended++;
+  log->tail.naps += naps;
 }
 
 void append_unlock(struct duralog *log) {
@@ -185,6 +194,7 @@ void tail_roll(struct duralog *log, struct segment *next, uint64_t epoch) {
   t->segment->end_bytes = t->bytes;
   STEP(log->io, "roll/start");
   tail_start(log, next, epoch);
+  t->rolls++;
   atomic_store(&log->rolled_at, t->tick);
   STEP(log->io, "roll/done");
   atomic_store(&log->next, NULL);
@@ -341,7 +351,8 @@ static void wake_those_who_asked(struct duralog *log, uint64_t first) {
   if (wanted & ATTENTION_READERS) log_wake_readers(log);
   /* The first unsynced record starts the clock. `durable` is read anew: after
    * the bit was seen it is as new as the syncer's own view of it. */
-  if ((wanted & ATTENTION_SYNCER) && log->policy.interval_ns != NONE &&
+  bool clocked = log->policy.interval_ns != NONE || log->host_policy;
+  if ((wanted & ATTENTION_SYNCER) && clocked &&
       atomic_load(&log->durable) >= first)
     log_kick(log, WORKER_SYNCER);
 }
@@ -352,6 +363,7 @@ struct request {
   size_t count;
   const uint32_t *checks;
   uint64_t bytes; /* frames, at most: with a time block each where keyed */
+  uint64_t payload_bytes;
   duralog_level level;
 };
 
@@ -370,7 +382,7 @@ static duralog_error unblock(struct duralog *log, uint32_t block,
 /* Take the append lock with the tail ready for `need` bytes. */
 static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
   for (;;) {
-    append_lock(log);
+    append_lock_counting(log);
     uint32_t block =
         atomic_load_explicit(&log->append_block, memory_order_acquire);
     duralog_error error;
@@ -388,6 +400,7 @@ static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
         continue;
       }
       append_unlock(log);
+      counter_add(&log->counts.late_preparations, 1);
       error = prepare_next(log);
     }
     if (error) return error;
@@ -408,6 +421,8 @@ static inline duralog_error append_request(struct duralog *log,
     put_record(log, &r->entries[i], r->checks[i],
                i + 1 < r->count ? FRAME_MORE : 0, durable);
   publish(log, out->first, durable);
+  t->batches++;
+  t->payload_bytes += r->payload_bytes;
   out->end = t->offset;
   out->end_bytes = t->bytes;
   out->kick = t->position >= t->kick_at;
@@ -436,12 +451,14 @@ static void trigger_sync(struct duralog *log, const struct appended *a) {
 /* Wait as the mode or the level asks. */
 static duralog_error wait_for_level(struct duralog *log, duralog_level level,
                                     const struct appended *a) {
+  if (level == DURALOG_LEVEL_DURABLE ||
+      (log->durable_each && level == DURALOG_LEVEL_DEFAULT))
+    return sync_await(log, a->end, 0);
+  if (UNLIKELY(log->host_policy != NULL)) host_policy_appended(log);
   if (level == DURALOG_LEVEL_WRITTEN) {
     trigger_sync(log, a);
     return DURALOG_OK;
   }
-  if (level == DURALOG_LEVEL_DURABLE || log->durable_each)
-    return sync_until(log, a->end, 0);
   if (log->policy_idle) return DURALOG_OK;
   for (;;) {
     struct policy_state s;
@@ -452,15 +469,13 @@ static duralog_error wait_for_level(struct duralog *log, duralog_level level,
     struct policy_floor floor = policy_floor(&log->policy, &s);
     if (s.durable >= floor.offset && s.durable_bytes >= floor.bytes)
       return DURALOG_OK;
-    duralog_error error = sync_until(log, floor.offset, floor.bytes);
+    duralog_error error = sync_await(log, floor.offset, floor.bytes);
     if (error) return error;
   }
 }
 
-duralog_error duralog_append(duralog *log, const void *data, size_t size,
-                             uint64_t *offset) {
-  duralog_error error = log_check(log);
-  if (UNLIKELY(error != 0)) return error;
+static inline duralog_error append_one(duralog *log, const void *data,
+                                       size_t size, uint64_t *offset) {
   if (UNLIKELY(!data && size)) return DURALOG_E_ARGUMENT;
   if (UNLIKELY(size > log->record_bytes_max)) return DURALOG_E_TOO_BIG;
   const duralog_entry entry = {.data = data, .size = size};
@@ -469,14 +484,22 @@ duralog_error duralog_append(duralog *log, const void *data, size_t size,
   const struct request r = {.entries = &entry,
                             .count = 1,
                             .checks = &check,
-                            .bytes = frame_bytes(size + FRAME_TIME_BYTES)};
+                            .bytes = frame_bytes(size + FRAME_TIME_BYTES),
+                            .payload_bytes = size};
   struct appended a;
-  error = append_request(log, &r, &a);
+  duralog_error error = append_request(log, &r, &a);
   if (UNLIKELY(error != 0)) return error;
   error = wait_for_level(log, DURALOG_LEVEL_DEFAULT, &a);
   if (UNLIKELY(error != 0)) return error;
   if (offset) *offset = a.first;
   return DURALOG_OK;
+}
+
+duralog_error duralog_append(duralog *log, const void *data, size_t size,
+                             uint64_t *offset) {
+  duralog_error error = log_check(log);
+  if (UNLIKELY(error != 0)) return error;
+  return log_answer(log, append_one(log, data, size, offset));
 }
 
 static duralog_error entry_valid(const struct duralog *log,
@@ -497,29 +520,27 @@ static uint64_t batch_bytes_max(const struct duralog *log) {
 }
 
 /* Check and measure the entries; compute their checksums. */
-static duralog_error measure(const struct duralog *log,
-                             const duralog_entry *entries, size_t count,
-                             uint32_t *checks, uint64_t *bytes) {
-  *bytes = 0;
-  for (size_t i = 0; i < count; i++) {
+static duralog_error measure(const struct duralog *log, uint32_t *checks,
+                             struct request *r) {
+  const duralog_entry *entries = r->entries;
+  for (size_t i = 0; i < r->count; i++) {
     struct shape shape;
     duralog_error error = entry_valid(log, &entries[i]);
     if (error) return error;
     shape_of(&shape, &entries[i], false);
-    *bytes += frame_bytes(shape.body_bytes + FRAME_TIME_BYTES);
-    if (*bytes > batch_bytes_max(log)) return DURALOG_E_TOO_BIG;
+    r->bytes += frame_bytes(shape.body_bytes + FRAME_TIME_BYTES);
+    r->payload_bytes += entries[i].key_size + entries[i].size;
+    if (r->bytes > batch_bytes_max(log)) return DURALOG_E_TOO_BIG;
     checks[i] = entry_check(&shape, &entries[i]);
   }
   return DURALOG_OK;
 }
 
-duralog_error duralog_append_batch(duralog *log, const duralog_entry *entries,
-                                   size_t count, duralog_level level,
-                                   uint64_t *first_offset) {
+static duralog_error append_batch(duralog *log, const duralog_entry *entries,
+                                  size_t count, duralog_level level,
+                                  uint64_t *first_offset) {
   enum { ON_STACK = 256 };
   uint32_t on_stack[ON_STACK], *checks = on_stack;
-  duralog_error error = log_check(log);
-  if (error) return error;
   if (!entries || count == 0 || level < DURALOG_LEVEL_DEFAULT ||
       level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
@@ -531,10 +552,19 @@ duralog_error duralog_append_batch(duralog *log, const duralog_entry *entries,
                     "no memory for a batch");
   struct request r = {.entries = entries, .count = count, .checks = checks};
   struct appended a;
-  error = measure(log, entries, count, checks, &r.bytes);
+  duralog_error error = measure(log, checks, &r);
   if (!error) error = append_request(log, &r, &a);
   if (checks != on_stack) log->io->free(log->io, checks);
   if (!error) error = wait_for_level(log, level, &a);
   if (!error && first_offset) *first_offset = a.first;
   return error;
+}
+
+duralog_error duralog_append_batch(duralog *log, const duralog_entry *entries,
+                                   size_t count, duralog_level level,
+                                   uint64_t *first_offset) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  return log_answer(log,
+                    append_batch(log, entries, count, level, first_offset));
 }

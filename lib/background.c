@@ -52,6 +52,7 @@ static duralog_error prepare_locked(struct duralog *log) {
     (void)io->populate(io, s->map, s->bytes, true);
     s->populated = s->bytes;
   }
+  counter_add(&log->counts.segments_prepared, 1);
   atomic_store(&log->next, s);
   STEP(io, "prepare/ready");
   return DURALOG_OK;
@@ -111,6 +112,8 @@ static duralog_error begin_locked(struct duralog *log, uint64_t need) {
   if (!(atomic_load(&log->append_block) & BLOCK_BEGIN)) return DURALOG_OK;
   bool fits = epoch_fits(log, need);
   if (!fits) {
+    bool late = !atomic_load(&log->next);
+    if (late) counter_add(&log->counts.late_preparations, 1);
     duralog_error error = prepare_locked(log);
     if (error) return error;
   }
@@ -156,6 +159,7 @@ static duralog_error seal_one(struct duralog *log, struct segment *s) {
   if (result) return log_poison(log, -result, name, "cannot sync a seal");
   STEP(io, "seal/durable");
   atomic_store(&s->sealed, true);
+  counter_add(&log->counts.segments_sealed, 1);
   /* A wild pointer of the host cannot harm it any more (pitfall 14). */
   (void)io->map_read_only(io, s->map, s->bytes);
   return DURALOG_OK;
@@ -194,9 +198,10 @@ static duralog_error sync_by_policy(struct duralog *log) {
   bool wanted = atomic_exchange(&log->sync_wanted, false);
   policy_state_of(log, &s);
   uint64_t deadline = policy_deadline(&log->policy, &s);
-  if (!wanted && (deadline == NONE || deadline > log->io->now(log->io)))
-    return DURALOG_OK;
-  return sync_until(log, s.end, 0);
+  bool due = deadline != NONE && deadline <= log->io->now(log->io);
+  if (wanted || due || host_policy_wants(log, &s))
+    return sync_until(log, s.end, 0);
+  return DURALOG_OK;
 }
 
 /* How far ahead of the tail pages should be faulted in. Where nothing syncs,
@@ -241,6 +246,8 @@ duralog_error background_prepare(struct duralog *log) {
   }
   duralog_error error = DURALOG_OK;
   if (started && wants_successor(log, s, position)) error = prepare_next(log);
+  if (error && error != DURALOG_E_POISONED)
+    counter_add(&log->counts.failed_preparations, 1);
 
   append_lock(log);
   if (t->segment == s) { /* when to be called again */
@@ -284,7 +291,8 @@ static uint64_t sync_deadline(const struct duralog *log) {
   if (atomic_load(&log->poisoned) || log->read_only) return NONE;
   if (atomic_load(&log->sync_wanted)) return 0;
   policy_state_of(log, &s);
-  return min_u64(seal_deadline(log), policy_deadline(&log->policy, &s));
+  uint64_t due = min_u64(seal_deadline(log), policy_deadline(&log->policy, &s));
+  return min_u64(due, host_policy_deadline(log, &s));
 }
 
 static uint64_t prepare_deadline(const struct duralog *log) {
@@ -293,6 +301,15 @@ static uint64_t prepare_deadline(const struct duralog *log) {
 }
 
 /* ---- the threads ---- */
+
+/* A failure has its way to the host: poison, or the append that needs what
+ * failed here. Nobody is told of it now, so it is counted. */
+static void worker_run(struct duralog *log,
+                       duralog_error (*body)(struct duralog *)) {
+  bool poisoned = atomic_load(&log->poisoned);
+  duralog_error error = body(log);
+  if (error && !poisoned) log_count(log, error);
+}
 
 /*
  * Two, each a loop around one half of a tick: sealing a segment can take as
@@ -309,8 +326,7 @@ static void worker_loop(struct worker *worker,
   io_env *io = log->io;
   while (!atomic_load(&log->stop_workers)) {
     uint32_t value = atomic_load(&worker->word);
-    (void)body(log); /* a failure has its way to the host: poison, or the append
-                      * that needs what failed here */
+    worker_run(log, body);
     uint64_t until = NONE;
     if (worker == &log->workers[WORKER_SYNCER]) {
       atomic_fetch_or(&log->attention, ATTENTION_SYNCER);
@@ -360,9 +376,7 @@ void background_stop(struct duralog *log) {
   atomic_store(&log->stop_workers, false);
 }
 
-duralog_error duralog_tick(duralog *log) {
-  duralog_error error = log_check(log);
-  if (error) return error;
+static duralog_error tick(duralog *log) {
   if (log->read_only) return DURALOG_E_READ_ONLY;
   STEP(log->io, "tick/begin");
   duralog_error synced = background_sync(log);
@@ -371,9 +385,12 @@ duralog_error duralog_tick(duralog *log) {
   return synced ? synced : prepared;
 }
 
-duralog_error duralog_next_deadline(const duralog *log, int64_t *in_ms) {
+duralog_error duralog_tick(duralog *log) {
   duralog_error error = log_check(log);
-  if (error) return error;
+  return error ? error : log_answer(log, tick(log));
+}
+
+static duralog_error next_deadline(const duralog *log, int64_t *in_ms) {
   if (!in_ms) return DURALOG_E_ARGUMENT;
   uint64_t deadline = min_u64(sync_deadline(log), prepare_deadline(log));
   uint64_t now = log->io->now(log->io);
@@ -384,4 +401,9 @@ duralog_error duralog_next_deadline(const duralog *log, int64_t *in_ms) {
                  ? 0
                  : (int64_t)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
   return DURALOG_OK;
+}
+
+duralog_error duralog_next_deadline(const duralog *log, int64_t *in_ms) {
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, next_deadline(log, in_ms));
 }

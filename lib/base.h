@@ -22,6 +22,28 @@
 #endif
 
 /*
+ * A statistic. It decides nothing, so it needs no order, and simulated threads
+ * are not switched at it.
+ */
+struct counter {
+  _Atomic uint64_t value;
+};
+
+static inline uint64_t counter_get(const struct counter *c) {
+  return atomic_load_explicit(&c->value, memory_order_relaxed);
+}
+static inline void counter_add(struct counter *c, uint64_t more) {
+  atomic_fetch_add_explicit(&c->value, more, memory_order_relaxed);
+}
+/* For those who are the only one to change it now. */
+static inline void counter_set(struct counter *c, uint64_t value) {
+  atomic_store_explicit(&c->value, value, memory_order_relaxed);
+}
+static inline void counter_add_alone(struct counter *c, uint64_t more) {
+  counter_set(c, counter_get(c) + more);
+}
+
+/*
  * In the tests' build each atomic access is also a place where simulated
  * threads may be switched (io_threads.c): it calls the hook first, if there is
  * one. Only the operations that the library uses; `word` is evaluated twice.

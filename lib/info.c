@@ -4,10 +4,8 @@
  */
 #include "log.h"
 
-duralog_error duralog_get_watermarks(const duralog *log,
-                                     duralog_watermarks *out) {
-  duralog_error error = log_check(log);
-  if (error) return error;
+static duralog_error get_watermarks(const duralog *log,
+                                    duralog_watermarks *out) {
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
   struct policy_state s;
   policy_state_of(log, &s);
@@ -16,11 +14,14 @@ duralog_error duralog_get_watermarks(const duralog *log,
   out->end = s.end;
   out->durable = s.durable;
   out->epoch = atomic_load(&log->epoch);
-  bool unsynced =
-      !log->read_only && s.end > s.durable && s.now_ns > s.oldest_ns;
-  out->oldest_unsynced_ms =
-      unsynced ? (s.now_ns - s.oldest_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+  out->oldest_unsynced_ms = log->read_only ? 0 : policy_age_ms(&s);
   return DURALOG_OK;
+}
+
+duralog_error duralog_get_watermarks(const duralog *log,
+                                     duralog_watermarks *out) {
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, get_watermarks(log, out));
 }
 
 static duralog_error segment_of_index(duralog *log, size_t index,
@@ -80,15 +81,13 @@ static duralog_error describe(duralog *log, struct segment *s, uint64_t end,
                            &out->time_max_ms, &out->has_times);
 }
 
-duralog_error duralog_get_segment(duralog *log, size_t index,
-                                  duralog_segment *out) {
-  duralog_error error = log_check(log);
+static duralog_error get_segment(duralog *log, size_t index,
+                                 duralog_segment *out) {
   uint64_t number;
   struct segment *s;
   struct segment_failure why;
-  if (error) return error;
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
-  error = segment_of_index(log, index, &number);
+  duralog_error error = segment_of_index(log, index, &number);
   if (error) return error;
   enum catalog_result result =
       catalog_pin(&log->catalog, &log->directory, number, &s, &why);
@@ -105,4 +104,10 @@ duralog_error duralog_get_segment(duralog *log, size_t index,
   if (!error) *out = found;
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
+}
+
+duralog_error duralog_get_segment(duralog *log, size_t index,
+                                  duralog_segment *out) {
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, get_segment(log, index, out));
 }

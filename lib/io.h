@@ -4,7 +4,8 @@
  * directories, mappings, locks, clocks, random numbers, memory, waiting and
  * waking go through here and nowhere else. io_posix.c is the operating system;
  * io_sim.c is a disk in memory whose power can be cut; io_fault.c wraps either
- * and makes calls fail.
+ * and makes calls fail; io_count.c wraps whichever it is for one log, and
+ * counts.
  *
  * Conventions: calls return 0 or a handle, or a negative errno. Reading and
  * writing may transfer less than was asked, and reading, writing and allocating
@@ -132,12 +133,20 @@ struct duralog_environment {
   /* A word that changes in a forked child: compare with its value at open. */
   const _Atomic uint32_t *(*owner_word)(io_env *);
 
+  /* How often io_read, io_write and io_allocate went round again; NULL: nobody
+   * counts. */
+  struct counter *retries;
+
   /* A step between stores (see STEP). Instrumented builds only. */
   void (*step)(io_env *, const char *name);
 };
 
 /* The operating system. */
 io_env *io_posix(void);
+
+static inline void io_retried(io_env *io) {
+  if (io->retries) counter_add(io->retries, 1);
+}
 
 /* Reads up to `size` bytes, fewer only at the end of the file. */
 static inline int64_t io_read(io_env *io, int file, void *buffer, size_t size,
@@ -146,6 +155,7 @@ static inline int64_t io_read(io_env *io, int file, void *buffer, size_t size,
   while (done < size) {
     int64_t n = io->file_read(io, file, (uint8_t *)buffer + done, size - done,
                               position + done);
+    if (n == -EINTR || (n > 0 && done)) io_retried(io);
     if (n == -EINTR) continue;
     if (n < 0) return n;
     if (n == 0) break;
@@ -160,6 +170,7 @@ static inline int io_write(io_env *io, int file, const void *bytes, size_t size,
   while (done < size) {
     int64_t n = io->file_write(io, file, (const uint8_t *)bytes + done,
                                size - done, position + done);
+    if (n == -EINTR || (n > 0 && done)) io_retried(io);
     if (n == -EINTR) continue;
     if (n < 0) return (int)n;
     if (n == 0) return -EIO;
@@ -169,10 +180,11 @@ static inline int io_write(io_env *io, int file, const void *bytes, size_t size,
 }
 
 static inline int io_allocate(io_env *io, int file, uint64_t bytes) {
-  int result;
-  do result = io->file_allocate(io, file, bytes);
-  while (result == -EINTR);
-  return result;
+  for (;;) {
+    int result = io->file_allocate(io, file, bytes);
+    if (result != -EINTR) return result;
+    io_retried(io);
+  }
 }
 
 /*

@@ -33,6 +33,20 @@ duralog_error error_while_open(int os_error) {
                                                                  : DURALOG_E_IO;
 }
 
+_Static_assert(DURALOG_STATS_ERRORS > -DURALOG_E_CLOSED &&
+                   DURALOG_STATS_KINDS >= DURALOG_SYNC_KIND_COUNT,
+               "the statistics have room for every error and kind of sync");
+
+void log_count(const struct duralog *log, duralog_error error) {
+  struct duralog *counting = (struct duralog *)(uintptr_t)log;
+  counter_add(&counting->counts.errors[-(int)error], 1);
+}
+
+void log_count_wait(struct duralog *log, uint64_t began_ns) {
+  counter_add(&log->counts.waits, 1);
+  counter_add(&log->counts.wait_ns, log->io->now(log->io) - began_ns);
+}
+
 static void copy_text(char *to, size_t room, const char *from) {
   size_t length = from ? strlen(from) : 0;
   if (length >= room) { /* the end of a path says more than its beginning */
@@ -169,14 +183,17 @@ const char *duralog_version(void) {
                       DURALOG_VERSION_PATCH);
 }
 
-duralog_error duralog_diagnose(const duralog *log, duralog_diagnostic *out) {
-  if (!log) return DURALOG_E_CLOSED;
+static duralog_error diagnose(const duralog *log, duralog_diagnostic *out) {
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
-  /* In a forked child a thread that is gone may hold the lock. */
-  if (log_check(log) != DURALOG_OK) return DURALOG_E_FORKED;
   struct duralog *mutable_log = (struct duralog *)(uintptr_t)log;
   mutex_lock(log->io, &mutable_log->diagnostic_lock);
   *out = log->diagnostic;
   mutex_unlock(log->io, &mutable_log->diagnostic_lock);
   return DURALOG_OK;
+}
+
+duralog_error duralog_diagnose(const duralog *log, duralog_diagnostic *out) {
+  /* In a forked child a thread that is gone may hold the lock. */
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, diagnose(log, out));
 }

@@ -8,6 +8,7 @@
  *   the preparation lock       `next`, beginning an epoch
  *   the catalog's lock         the table of segments
  *   freeze                     `poisoned`; `durable` besides the lead
+ *   nobody                     struct log_counts
  *   the diagnostic's lock      the diagnostic
  * Locks are taken in the order preparation, sync lead, append, catalog,
  * freeze, diagnostic. Nothing slow is done under the append lock.
@@ -16,6 +17,7 @@
 #define DURALOG_LOG_H
 
 #include "catalog.h"
+#include "io_count.h"
 #include "policy.h"
 #include "recovery.h"
 
@@ -58,6 +60,19 @@ struct tail {
   uint64_t kick_at;    /* position at which the background is wanted */
   uint64_t epoch;
   uint32_t last_check; /* of the last ROLL frame */
+
+  /* Statistics. */
+  uint64_t batches, payload_bytes;
+  uint64_t contended, naps, rolls;
+};
+
+/* Statistics besides those of the tail and of io_count.h: of what is seldom or
+ * slow. */
+struct log_counts {
+  struct counter waits, wait_ns;
+  struct counter segments_prepared, segments_sealed;
+  struct counter late_preparations, failed_preparations;
+  struct counter errors[DURALOG_STATS_ERRORS];
 };
 
 /* Group commit: one leads, the others sleep on the word of their sync. */
@@ -84,11 +99,14 @@ struct duralog {
   uint64_t segment_bytes, record_bytes_max;
   bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
+  duralog_sync_wanted *host_policy; /* NULL where it would never be asked */
+  void *host_policy_context;
   uint8_t boot_id[16];
   uint64_t start;
   uint64_t accepted_segment; /* older ones may end in damage, without a ROLL, */
   uint64_t accepted_offset;  /* and hold nothing at or above this offset */
   uint64_t epoch_next;       /* that the first append raises to */
+  uint64_t end_opened;       /* `end` when opened */
 
   /* The append path. */
   _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
@@ -123,8 +141,10 @@ struct duralog {
   uint64_t settle_segment_last;
   uint64_t settle_end_position; /* in the last one */
 
-  _Atomic bool sync_wanted;    /* by a waiter with a time limit */
-  _Atomic bool prepare_wanted; /* by an append: the tail came to `kick_at` */
+  _Atomic bool sync_wanted;       /* by a waiter with a time limit, by an append
+                                   * that does not wait, by the host's policy */
+  _Atomic bool prepare_wanted;    /* by an append: the tail came to `kick_at` */
+  _Atomic uint64_t host_asked_at; /* by the clock, and not by an append */
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
@@ -146,6 +166,9 @@ struct duralog {
                         * what is frozen stays */
   struct mutex diagnostic_lock;
   duralog_diagnostic diagnostic;
+
+  _Alignas(CACHE_LINE) struct log_counts counts;
+  _Alignas(CACHE_LINE) struct io_count io_count; /* `io` is in it */
 };
 
 /* What a call runs into before it begins; OK if nothing. */
@@ -163,6 +186,21 @@ duralog_error error_from_os(int os_error); /* positive errno */
 /* The same for a log that is open, where "no log there" and its like would tell
  * the host nothing: FULL, RESOURCES or IO. */
 duralog_error error_while_open(int os_error);
+
+/* Count a failure by its name. */
+void log_count(const struct duralog *, duralog_error);
+
+/* Count a wait for durability that began then. */
+void log_count_wait(struct duralog *, uint64_t began_ns);
+
+/* What a call returns that had a log to begin with. The end of the log is no
+ * failure, and readers come to it often. */
+static inline duralog_error log_answer(const struct duralog *log,
+                                       duralog_error error) {
+  if (UNLIKELY(error != DURALOG_OK && error != DURALOG_E_AT_END))
+    log_count(log, error);
+  return error;
+}
 
 void diagnostic_fill(duralog_diagnostic *, duralog_error, int os_error,
                      uint64_t position, const char *path, const char *text);
@@ -230,6 +268,8 @@ duralog_error sync_mark(struct duralog *, bool clean, enum io_sync_reason);
 /* Return when the durable watermarks have reached both values, leading a sync
  * if nobody does. */
 duralog_error sync_until(struct duralog *, uint64_t offset, uint64_t bytes);
+/* The same for a caller of the host's, which is counted as waiting. */
+duralog_error sync_await(struct duralog *, uint64_t offset, uint64_t bytes);
 void policy_state_of(const struct duralog *, struct policy_state *);
 
 /* ---- wait.c ---- */
@@ -239,6 +279,16 @@ duralog_error wait_visible(struct duralog *, uint64_t offset,
                            uint64_t deadline);
 duralog_error wait_durable(struct duralog *, uint64_t offset,
                            uint64_t deadline);
+
+/* ---- host_policy.c ---- */
+
+/* After an append: ask the host's policy, which is there, whether to sync. */
+void host_policy_appended(struct duralog *);
+/* Ask it by the clock. */
+bool host_policy_wants(struct duralog *, struct policy_state *);
+/* When to ask it by the clock; NONE if there is none. */
+uint64_t host_policy_deadline(const struct duralog *,
+                              const struct policy_state *);
 
 /* ---- background.c ---- */
 

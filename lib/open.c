@@ -324,7 +324,7 @@ static duralog_error start_threads(struct opening *o) {
 /* Free everything. In a forked child (`inherited`) the lock's descriptor is
  * closed already, and its number may be the child's own by now. */
 static void log_free(struct duralog *log, bool inherited) {
-  io_env *io = log->io;
+  io_env *io = log->io_count.inner; /* the log's own goes with it */
   catalog_close(&log->catalog, &log->directory);
   if (log->directory.handle >= 0) io->close(io, log->directory.handle);
   if (log->lock_file >= 0 && !inherited) io->unlock(io, log->lock_file);
@@ -344,6 +344,7 @@ static duralog_error opening_run(struct opening *o) {
   if (!error) error = recover(o);
   if (!error) error = settle_now(o);
   if (!error) error = start_threads(o);
+  log->end_opened = atomic_load(&log->end);
   o->report.start = log->start;
   o->report.end = max_u64(o->report.end, atomic_load(&log->end));
   o->report.durable = max_u64(o->report.durable, atomic_load(&log->durable));
@@ -366,8 +367,8 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
   if (!o.log)
     return opening_fail(&o, DURALOG_E_RESOURCES, ENOMEM, NULL,
                         "no memory for a log");
-  o.log->io = io;
-  o.log->directory.io = io;
+  o.log->io = io_count_around(&o.log->io_count, io);
+  o.log->directory.io = o.log->io;
   o.log->directory.handle = -1;
   o.log->lock_file = -1;
   o.log->diagnostic.struct_size = sizeof o.log->diagnostic;
@@ -408,7 +409,7 @@ duralog_error duralog_close(duralog **log) {
   bool inherited = log_check(*log) == DURALOG_E_FORKED;
   duralog_error error = DURALOG_OK;
   if (!inherited) {
-    if (atomic_load(&(*log)->readers)) return DURALOG_E_BUSY;
+    if (atomic_load(&(*log)->readers)) return log_answer(*log, DURALOG_E_BUSY);
     background_stop(*log);
     error = finish(*log);
   }

@@ -5,6 +5,11 @@
  * (100 Hz): by how much an age may be misread. */
 #define TICK_NS (10 * NS_PER_MS)
 
+/* How long a host's own policy is left alone: a part of the age, between. */
+#define ASK_PART 8
+#define ASK_NS_MIN (10 * NS_PER_MS)
+#define ASK_NS_MAX (1000 * NS_PER_MS)
+
 bool policy_make(struct policy *p, const duralog_durability *d) {
   bool triggers =
       d->sync_every_records || d->sync_every_bytes || d->sync_interval_ms;
@@ -50,4 +55,16 @@ uint64_t policy_deadline(const struct policy *p, const struct policy_state *s) {
    * done before appends would have to wait for it; by half at most. */
   uint64_t early = min_u64(p->interval_ns / 2, TICK_NS + 2 * s->sync_ns);
   return s->oldest_ns + (p->interval_ns - early);
+}
+
+uint64_t policy_age_ms(const struct policy_state *s) {
+  if (s->end <= s->durable || s->now_ns <= s->oldest_ns) return 0;
+  return (s->now_ns - s->oldest_ns + NS_PER_MS - 1) / NS_PER_MS;
+}
+
+uint64_t policy_ask_at(const struct policy_state *s, uint64_t asked_ns) {
+  if (s->end <= s->durable) return NONE;
+  uint64_t from = max_u64(asked_ns, s->oldest_ns);
+  uint64_t part = (from - s->oldest_ns) / ASK_PART;
+  return from + max_u64(ASK_NS_MIN, min_u64(part, ASK_NS_MAX));
 }

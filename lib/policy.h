@@ -52,4 +52,13 @@ struct policy_floor policy_floor(const struct policy *,
 /* When a sync should begin by itself; NONE if never, 0 if at once. */
 uint64_t policy_deadline(const struct policy *, const struct policy_state *);
 
+/* An upper bound of the age of the oldest unsynced record, 0 if there is none;
+ * rounded up. */
+uint64_t policy_age_ms(const struct policy_state *);
+
+/* When a policy of the host's own should be asked again that was last asked at
+ * `asked_ns`; NONE if nothing is unsynced. A fixed step would wake an idle
+ * process for ever. */
+uint64_t policy_ask_at(const struct policy_state *, uint64_t asked_ns);
+
 #endif

@@ -408,28 +408,31 @@ static inline duralog_error ready(struct duralog_reader *r) {
   return LIKELY(r->placed) ? DURALOG_OK : place(r);
 }
 
-duralog_error duralog_read_next(duralog_reader *r, duralog_record *record) {
-  duralog_error error = reader_check(r);
-  if (UNLIKELY(error != 0)) return error;
+static inline duralog_error read_next(duralog_reader *r,
+                                      duralog_record *record) {
   if (UNLIKELY(!record)) return DURALOG_E_ARGUMENT;
-  error = ready(r);
+  duralog_error error = ready(r);
   if (UNLIKELY(error != 0)) return error;
   if (UNLIKELY(take(r, record, &error) != TAKEN)) return error;
   r->offset = r->given_end = record->offset + 1;
   return DURALOG_OK;
 }
 
-duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
-                              duralog_record *record) {
+duralog_error duralog_read_next(duralog_reader *r, duralog_record *record) {
   duralog_error error = reader_check(r);
-  if (error) return error;
+  if (UNLIKELY(error != 0)) return error;
+  return log_answer(r->log, read_next(r, record));
+}
+
+static duralog_error read_at(duralog_reader *r, uint64_t offset,
+                             duralog_record *record) {
   if (!record) return DURALOG_E_ARGUMENT;
   uint64_t limit = offset < r->limit ? r->limit : reader_watermark(r);
   if (offset < r->log->start || offset >= limit) return DURALOG_E_RANGE;
   uint64_t before = r->offset;
   if (offset != before) r->placed = false;
   r->offset = offset;
-  error = duralog_read_next(r, record);
+  duralog_error error = read_next(r, record);
   if (error) {
     r->offset = before;
     r->placed = false;
@@ -437,28 +440,37 @@ duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
   return error;
 }
 
-duralog_error duralog_read_previous(duralog_reader *r, duralog_record *record) {
+duralog_error duralog_read_at(duralog_reader *r, uint64_t offset,
+                              duralog_record *record) {
   duralog_error error = reader_check(r);
   if (error) return error;
+  return log_answer(r->log, read_at(r, offset, record));
+}
+
+static duralog_error read_previous(duralog_reader *r, duralog_record *record) {
   if (!record) return DURALOG_E_ARGUMENT;
   if (r->offset <= r->log->start) {
     r->given_first = r->given_end = r->offset;
     return DURALOG_E_AT_END;
   }
   uint64_t offset = r->offset - 1;
-  error = duralog_read_at(r, offset, record);
+  duralog_error error = read_at(r, offset, record);
   if (error) return error;
   r->offset = offset;
   r->placed = false;
   return DURALOG_OK;
 }
 
-duralog_error duralog_read_many(duralog_reader *r, duralog_record *records,
-                                size_t max, size_t max_bytes, size_t *count) {
+duralog_error duralog_read_previous(duralog_reader *r, duralog_record *record) {
   duralog_error error = reader_check(r);
   if (error) return error;
+  return log_answer(r->log, read_previous(r, record));
+}
+
+static duralog_error read_many(duralog_reader *r, duralog_record *records,
+                               size_t max, size_t max_bytes, size_t *count) {
   if (!records || !count || max == 0) return DURALOG_E_ARGUMENT;
-  error = ready(r);
+  duralog_error error = ready(r);
   if (error) return error;
   size_t n = 0, bytes = 0;
   while (n < max && r->offset < r->limit) {
@@ -477,12 +489,17 @@ duralog_error duralog_read_many(duralog_reader *r, duralog_record *records,
   return DURALOG_OK;
 }
 
-/* ---- position ---- */
-
-duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
-                           uint64_t offset) {
+duralog_error duralog_read_many(duralog_reader *r, duralog_record *records,
+                                size_t max, size_t max_bytes, size_t *count) {
   duralog_error error = reader_check(r);
   if (error) return error;
+  return log_answer(r->log, read_many(r, records, max, max_bytes, count));
+}
+
+/* ---- position ---- */
+
+static duralog_error seek(duralog_reader *r, duralog_whence whence,
+                          uint64_t offset) {
   uint64_t limit = reader_watermark(r);
   switch (whence) {
     case DURALOG_SEEK_OFFSET: break;
@@ -497,17 +514,22 @@ duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
   return DURALOG_OK;
 }
 
+duralog_error duralog_seek(duralog_reader *r, duralog_whence whence,
+                           uint64_t offset) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  return log_answer(r->log, seek(r, whence, offset));
+}
+
 duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
   duralog_error error = reader_check(r);
   if (error) return error;
-  if (!offset) return DURALOG_E_ARGUMENT;
+  if (!offset) return log_answer(r->log, DURALOG_E_ARGUMENT);
   *offset = r->offset;
   return DURALOG_OK;
 }
 
-duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
-  duralog_error error = reader_check(r);
-  if (error) return error;
+static duralog_error reader_wait(duralog_reader *r, int64_t timeout_ms) {
   if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
   uint64_t deadline = log_deadline(r->log->io, timeout_ms);
@@ -516,11 +538,15 @@ duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
              : wait_visible(r->log, r->offset, deadline);
 }
 
-duralog_error duralog_reader_diagnose(const duralog_reader *r,
-                                      duralog_damage *damage,
-                                      duralog_diagnostic *diagnostic) {
+duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
   duralog_error error = reader_check(r);
   if (error) return error;
+  return log_answer(r->log, reader_wait(r, timeout_ms));
+}
+
+static duralog_error reader_diagnose(const duralog_reader *r,
+                                     duralog_damage *damage,
+                                     duralog_diagnostic *diagnostic) {
   if (!damage || !r->damaged) return DURALOG_E_ARGUMENT;
   if (diagnostic && diagnostic->struct_size != sizeof *diagnostic)
     return DURALOG_E_ARGUMENT;
@@ -529,12 +555,18 @@ duralog_error duralog_reader_diagnose(const duralog_reader *r,
   return DURALOG_OK;
 }
 
+duralog_error duralog_reader_diagnose(const duralog_reader *r,
+                                      duralog_damage *damage,
+                                      duralog_diagnostic *diagnostic) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  return log_answer(r->log, reader_diagnose(r, damage, diagnostic));
+}
+
 /* ---- lifetime ---- */
 
-duralog_error duralog_reader_open(duralog *log, duralog_level level,
-                                  duralog_reader **reader) {
-  duralog_error error = log_check(log);
-  if (error) return error;
+static duralog_error reader_open(duralog *log, duralog_level level,
+                                 duralog_reader **reader) {
   if (!reader || level < DURALOG_LEVEL_DEFAULT || level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
   struct duralog_reader *r = log->io->alloc(log->io, sizeof *r);
@@ -547,6 +579,12 @@ duralog_error duralog_reader_open(duralog *log, duralog_level level,
   atomic_fetch_add(&log->readers, 1);
   *reader = r;
   return DURALOG_OK;
+}
+
+duralog_error duralog_reader_open(duralog *log, duralog_level level,
+                                  duralog_reader **reader) {
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, reader_open(log, level, reader));
 }
 
 duralog_error duralog_reader_close(duralog_reader **reader) {
@@ -562,10 +600,8 @@ duralog_error duralog_reader_close(duralog_reader **reader) {
   return DURALOG_OK;
 }
 
-duralog_error duralog_hold(duralog_reader *r, duralog_record *record,
-                           duralog_held **held) {
-  duralog_error error = reader_check(r);
-  if (error) return error;
+static duralog_error hold(duralog_reader *r, duralog_record *record,
+                          duralog_held **held) {
   if (!record || !held || record->offset < r->given_first ||
       record->offset >= r->given_end)
     return DURALOG_E_ARGUMENT;
@@ -590,6 +626,13 @@ duralog_error duralog_hold(duralog_reader *r, duralog_record *record,
   atomic_fetch_add(&log->readers, 1);
   *held = h;
   return DURALOG_OK;
+}
+
+duralog_error duralog_hold(duralog_reader *r, duralog_record *record,
+                           duralog_held **held) {
+  duralog_error error = reader_check(r);
+  if (error) return error;
+  return log_answer(r->log, hold(r, record, held));
 }
 
 duralog_error duralog_release(duralog_held **held) {

@@ -373,12 +373,23 @@ duralog_error sync_until(struct duralog *log, uint64_t offset, uint64_t bytes) {
   return error;
 }
 
-duralog_error duralog_sync(duralog *log) {
-  duralog_error error = log_check(log);
-  if (error) return error;
+duralog_error sync_await(struct duralog *log, uint64_t offset, uint64_t bytes) {
+  if (reached(log, offset, bytes)) return DURALOG_OK;
+  uint64_t began = log->io->now(log->io);
+  duralog_error error = sync_until(log, offset, bytes);
+  log_count_wait(log, began);
+  return error;
+}
+
+static duralog_error sync_all(duralog *log) {
   if (log->read_only) return DURALOG_E_READ_ONLY;
   /* Bytes and offset in this order, as in sync_run. */
   uint64_t bytes = atomic_load(&log->end_bytes);
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
-  return sync_until(log, atomic_load(&log->end), bytes);
+  return sync_await(log, atomic_load(&log->end), bytes);
+}
+
+duralog_error duralog_sync(duralog *log) {
+  duralog_error error = log_check(log);
+  return error ? error : log_answer(log, sync_all(log));
 }

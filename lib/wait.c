@@ -54,18 +54,19 @@ static duralog_error wait_for_sync(struct duralog *log, uint64_t offset,
                                    uint64_t deadline, int64_t timeout_ms) {
   if (atomic_load(&log->durable) > offset) return DURALOG_OK;
   if (timeout_ms != 0 && (deadline == NONE || log->host_driven))
-    return sync_until(log, offset + 1, 0);
+    return sync_await(log, offset + 1, 0);
   /* With a limit, the thread does the sync. */
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   atomic_store(&log->sync_wanted, true);
   log_kick(log, WORKER_SYNCER);
-  return wait_durable(log, offset, deadline);
+  uint64_t began = log->io->now(log->io);
+  duralog_error error = wait_durable(log, offset, deadline);
+  log_count_wait(log, began);
+  return error;
 }
 
-duralog_error duralog_wait(duralog *log, uint64_t offset, duralog_level level,
-                           int64_t timeout_ms) {
-  duralog_error error = log_check(log);
-  if (error) return error;
+static duralog_error wait_level(duralog *log, uint64_t offset,
+                                duralog_level level, int64_t timeout_ms) {
   if (level < DURALOG_LEVEL_DEFAULT || level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
   if (level == DURALOG_LEVEL_DEFAULT)
@@ -77,7 +78,14 @@ duralog_error duralog_wait(duralog *log, uint64_t offset, duralog_level level,
     return there ? DURALOG_OK : DURALOG_E_READ_ONLY;
   }
   uint64_t deadline = log_deadline(log->io, timeout_ms);
-  error = wait_visible(log, offset, deadline);
+  duralog_error error = wait_visible(log, offset, deadline);
   if (error || level == DURALOG_LEVEL_WRITTEN) return error;
   return wait_for_sync(log, offset, deadline, timeout_ms);
+}
+
+duralog_error duralog_wait(duralog *log, uint64_t offset, duralog_level level,
+                           int64_t timeout_ms) {
+  duralog_error error = log_check(log);
+  if (error) return error;
+  return log_answer(log, wait_level(log, offset, level, timeout_ms));
 }

@@ -122,6 +122,7 @@ void check_forked_log(duralog *log) {
   duralog_watermarks w = {.struct_size = sizeof w, .end = 77};
   duralog_segment s = {.struct_size = sizeof s, .end = 77};
   duralog_diagnostic d = {.struct_size = sizeof d, .os_error = 77};
+  duralog_stats stats = {.struct_size = sizeof stats, .records = 77};
   duralog_reader *reader = NULL;
   uint64_t offset = 77;
   int64_t in_ms = 77;
@@ -137,10 +138,11 @@ void check_forked_log(duralog *log) {
   CHECK_IS(DURALOG_E_FORKED, duralog_get_watermarks(log, &w));
   CHECK_IS(DURALOG_E_FORKED, duralog_get_segment(log, 0, &s));
   CHECK_IS(DURALOG_E_FORKED, duralog_diagnose(log, &d));
+  CHECK_IS(DURALOG_E_FORKED, duralog_get_stats(log, &stats));
   CHECK_IS(DURALOG_E_FORKED,
            duralog_reader_open(log, DURALOG_LEVEL_DEFAULT, &reader));
   CHECK(offset == 77 && in_ms == 77 && w.end == 77 && s.end == 77);
-  CHECK(d.os_error == 77 && reader == NULL);
+  CHECK(d.os_error == 77 && stats.records == 77 && reader == NULL);
 }
 
 void check_forked_reader(duralog_reader *reader, duralog_record *record) {

@@ -16,6 +16,7 @@ static void every_call_on_no_log_is_closed(struct test_place *at) {
   duralog_watermarks w = {.struct_size = sizeof w, .end = 77};
   duralog_diagnostic d = {.struct_size = sizeof d, .os_error = 77};
   duralog_segment s = {.struct_size = sizeof s, .first = 77};
+  duralog_stats stats = {.struct_size = sizeof stats, .records = 77};
   duralog_reader *reader = NULL;
   uint64_t offset = 77;
   int64_t in_ms = 77;
@@ -29,13 +30,14 @@ static void every_call_on_no_log_is_closed(struct test_place *at) {
   CHECK_IS(DURALOG_E_CLOSED, duralog_sync(NULL));
   CHECK_IS(DURALOG_E_CLOSED, duralog_wait(NULL, 0, DURALOG_LEVEL_DEFAULT, -1));
   CHECK_IS(DURALOG_E_CLOSED, duralog_get_watermarks(NULL, &w));
+  CHECK_IS(DURALOG_E_CLOSED, duralog_get_stats(NULL, &stats));
   CHECK_IS(DURALOG_E_CLOSED, duralog_tick(NULL));
   CHECK_IS(DURALOG_E_CLOSED, duralog_next_deadline(NULL, &in_ms));
   CHECK_IS(DURALOG_E_CLOSED,
            duralog_reader_open(NULL, DURALOG_LEVEL_DEFAULT, &reader));
   CHECK_IS(DURALOG_E_CLOSED, duralog_get_segment(NULL, 0, &s));
   CHECK(offset == 77 && in_ms == 77 && w.end == 77 && d.os_error == 77);
-  CHECK(s.first == 77 && reader == NULL);
+  CHECK(s.first == 77 && reader == NULL && stats.records == 77);
 }
 
 static void every_call_on_no_reader_is_closed(struct test_place *at) {
@@ -77,11 +79,15 @@ static void unknown_structures_are_refused(struct test_place *at) {
     CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_watermarks(log, &w));
     CHECK_IS(DURALOG_E_ARGUMENT, duralog_diagnose(log, &d));
     CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_segment(log, 0, &s));
+    duralog_stats t = {.struct_size = none * (sizeof t - less + more)};
+    CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_stats(log, &t));
+    CHECK_EQUAL(t.records, 0);
     CHECK(w.end == 0 && d.text[0] == 0 && s.end == 0);
   }
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_watermarks(log, NULL));
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_diagnose(log, NULL));
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_segment(log, 0, NULL));
+  CHECK_IS(DURALOG_E_ARGUMENT, duralog_get_stats(log, NULL));
   CHECK_IS(DURALOG_E_ARGUMENT, duralog_next_deadline(log, NULL));
   check_numbers(log, 10);
   close_log(log);

@@ -29,7 +29,8 @@ struct world {
   duralog_options options;
   duralog_durability durability;
   bool own_threads; /* not driven by the host */
-  uint64_t n;       /* N, or 0 */
+  duralog_sync_wanted *sync_wanted;
+  uint64_t n; /* N, or 0 */
   uint64_t interval_ns;
   size_t record_bytes; /* of what the threads append */
   uint64_t cut_after;  /* end the run when so many appends have returned */
@@ -188,6 +189,7 @@ static inline bool world_open(struct world *w) {
   w->options = (duralog_options){.struct_size = sizeof w->options,
                                  .segment_bytes = SEGMENT_BYTES_MIN,
                                  .durability = w->durability,
+                                 .sync_wanted = w->sync_wanted,
                                  .host_driven = !w->own_threads,
                                  .environment = w->io};
   duralog_error error =

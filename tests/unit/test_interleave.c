@@ -28,7 +28,8 @@ struct scenario {
   const char *name;
   duralog_durability durability;
   bool own_threads;
-  bool large; /* the threads append large records */
+  duralog_sync_wanted *sync_wanted; /* its context is NULL */
+  bool large;                       /* the threads append large records */
   void (*before)(struct world *);
   void (*bodies[SCENARIO_THREADS])(struct world *);
   void (*after)(struct world *); /* besides check_log */
@@ -369,6 +370,31 @@ static const struct scenario syncer_for_waiter = {
     .steps = 1,
     .atomics = 1};
 
+static bool wants_two(void *context, const duralog_unsynced *u) {
+  (void)context;
+  return u->records >= 2;
+}
+
+/* Nobody but the host's policy asks for this sync, and its thread is woken for
+ * it: the next question by the clock would be 10 ms away. */
+static void read_durable_soon(struct world *w) {
+  read_durable(w);
+  uint64_t first = w->returned_at[w->before];
+  uint64_t second = w->returned_at[w->before + 1];
+  if (first && second && !threads_hurried(w->threads))
+    HOLDS(w, w->io->now(w->io) < max_u64(first, second) + 5 * NS_PER_MS);
+}
+
+static const struct scenario host_policy = {
+    .name = "host_policy",
+    .durability = {.pagecache = true},
+    .own_threads = true,
+    .sync_wanted = wants_two,
+    .before = begun,
+    .bodies = {read_durable_soon, append_default, append_written},
+    .closes = true,
+    .steps = 1};
+
 /* Many appends, some of them soon after each other, over several intervals. */
 static void append_slowly(struct world *w) {
   for (int i = 0; i < 5; i++) {
@@ -448,13 +474,17 @@ static const struct scenario toy_lost_wake_up = {
     .bodies = {toy_sleep, toy_wake}};
 
 static const struct scenario *const scenarios[] = {
-    &group_commit,          &served_in_time,    &written_wait_sync,
-    &written_then_wait,     &every_two,         &every_two_records_bytes,
-    &roll_and_sync,         &roll_and_tick,     &first_appends,
-    &reader_of_written,     &reader_of_durable, &poison_in_a_roll,
-    &poison_waiters,        &poison_readers,    &poison_second,
-    &interval_and_close,    &syncer_for_waiter, &gate_interval,
-    &gate_interval_rolling, &gate_rolling,      &toy_lost_wake_up,
+    &group_commit,      &served_in_time,
+    &written_wait_sync, &written_then_wait,
+    &every_two,         &every_two_records_bytes,
+    &roll_and_sync,     &roll_and_tick,
+    &first_appends,     &reader_of_written,
+    &reader_of_durable, &poison_in_a_roll,
+    &poison_waiters,    &poison_readers,
+    &poison_second,     &interval_and_close,
+    &syncer_for_waiter, &host_policy,
+    &gate_interval,     &gate_interval_rolling,
+    &gate_rolling,      &toy_lost_wake_up,
 };
 
 /* ---- one run of a scenario ---- */
@@ -516,6 +546,7 @@ static void world_begin(struct world *w, bool atomics, unsigned bound) {
       .sim = sim_new(),
       .durability = s->durability,
       .own_threads = s->own_threads,
+      .sync_wanted = s->sync_wanted,
       .n = s->durability.sync_every_bytes
                ? s->durability.sync_every_bytes / TEXT_FRAME_BYTES
                : s->durability.sync_every_records,
@@ -680,6 +711,7 @@ static void own_threads_sync_and_stop(struct test_place *at) {
   explore_both(&interval_and_close, FENCE_WORKS);
   explore_both(&interval_and_close, FENCE_REFUSED);
   explore_both(&syncer_for_waiter, FENCE_WORKS);
+  explore_both(&host_policy, FENCE_WORKS);
 }
 
 /* The thread stands at each of its switch points in turn, for as long as others

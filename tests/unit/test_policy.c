@@ -302,6 +302,35 @@ static void i5_no_run_loses_more_than_its_mode_allows(void **state) {
   unit_seeds(3000, model_run);
 }
 
+/* ---- a policy of the host's own ---- */
+
+static void an_age_is_rounded_up_and_never_negative(void **state) {
+  (void)state;
+  struct policy_state s = {.end = 2, .durable = 1, .oldest_ns = 10 * MS};
+  s.now_ns = 9 * MS; /* the clocks are not the same */
+  assert_int_equal(policy_age_ms(&s), 0);
+  s.now_ns = 10 * MS + 1;
+  assert_int_equal(policy_age_ms(&s), 1);
+  s.now_ns = 30 * MS;
+  assert_int_equal(policy_age_ms(&s), 20);
+  s.durable = 2;
+  assert_int_equal(policy_age_ms(&s), 0);
+}
+
+static void the_host_is_asked_again_by_age(void **state) {
+  (void)state;
+  struct policy_state s = {.end = 2, .durable = 1, .oldest_ns = 1000 * MS};
+  /* Not asked since the record came; asked when it was 40 ms, 160 ms and an
+   * hour old. */
+  assert_int_equal(policy_ask_at(&s, 0), 1010 * MS);
+  assert_int_equal(policy_ask_at(&s, 1040 * MS), 1050 * MS);
+  assert_int_equal(policy_ask_at(&s, 1160 * MS), 1180 * MS);
+  uint64_t hour = (uint64_t)3600 * 1000 * MS;
+  assert_int_equal(policy_ask_at(&s, 1000 * MS + hour), 2000 * MS + hour);
+  s.durable = 2;
+  assert_int_equal(policy_ask_at(&s, 0), NONE);
+}
+
 /* With a background that keeps its deadlines, appends seldom wait for T. */
 static void kept_deadlines_keep_appends_from_waiting(void **state) {
   (void)state;
@@ -331,6 +360,8 @@ int main(void) {
       cmocka_unit_test(i32_only_differences_of_times_count),
       cmocka_unit_test(i5_no_run_loses_more_than_its_mode_allows),
       cmocka_unit_test(kept_deadlines_keep_appends_from_waiting),
+      cmocka_unit_test(an_age_is_rounded_up_and_never_negative),
+      cmocka_unit_test(the_host_is_asked_again_by_age),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
