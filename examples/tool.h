@@ -153,6 +153,12 @@ bool tool_scan_met(const tool_scan *scan, size_t index);
 /* "offsets 10 to 19, <segment>.seg at byte 4096". */
 void tool_print_damage(FILE *out, const duralog_damage *damage);
 
+/* ---------------------------------------------- statistics: tool_stats.c -- */
+
+/* A table; one JSON object, named as the fields are. */
+void tool_stats_text(FILE *out, const duralog_stats *stats);
+void tool_stats_json(FILE *out, const duralog_stats *stats);
+
 /* ----------------------------------------------------- text: tool_text.c -- */
 
 #define TOOL_TIME_BYTES 64

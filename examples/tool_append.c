@@ -28,6 +28,7 @@ typedef struct settings {
   uint64_t threads;
   bool length_prefixed;
   bool quiet;
+  bool stats, json; /* json only with stats */
   const char *path;
 } settings;
 
@@ -178,6 +179,20 @@ static int conclude(const settings *s, job *j, uint64_t first) {
   return code;
 }
 
+/* JSON goes where nothing else is said. */
+static int print_stats(const settings *s, const duralog *log, int code) {
+  duralog_stats stats = {.struct_size = sizeof stats};
+  duralog_error error = duralog_get_stats(log, &stats);
+  if (error != DURALOG_OK)
+    return tool_fail_on("examining", s->path, error, log);
+  if (!s->json) {
+    tool_stats_text(stderr, &stats);
+    return code;
+  }
+  tool_stats_json(stdout, &stats);
+  return tool_finish_output(code);
+}
+
 static uint64_t batch_bytes_max(const settings *s) {
   uint64_t segment = s->log.segment_bytes;
   if (segment == 0)
@@ -217,6 +232,7 @@ static int append(const settings *s) {
     return tool_fail("opening", s->path, error, &diagnostic);
   if (!s->quiet) print_recovery(&report);
   int code = run_job(s, log, report.end);
+  if (s->stats) code = print_stats(s, log, code);
   error = duralog_close(&log);
   if (code == TOOL_OK && error != DURALOG_OK)
     code = tool_fail("closing", s->path, error, NULL);
@@ -230,6 +246,8 @@ static bool set_option(settings *s, int option, const char *value) {
     case 'b': return tool_number(value, 1, UINT64_MAX, &s->log.segment_bytes);
     case 's': s->log.small_device = true; return true;
     case 'l': s->length_prefixed = true; return true;
+    case 'j': s->json = true; /* fall through */
+    case 'S': s->stats = true; return true;
     default: s->quiet = true; return true;
   }
 }
@@ -242,6 +260,8 @@ static int run(int argc, char **argv) {
       {"small", no_argument, NULL, 's'},
       {"length-prefixed", no_argument, NULL, 'l'},
       {"quiet", no_argument, NULL, 'q'},
+      {"stats", no_argument, NULL, 'S'},
+      {"json", no_argument, NULL, 'j'},
       {0}};
   settings s = {.log.struct_size = sizeof s.log, .threads = 1};
   int option;
@@ -277,6 +297,9 @@ static const char help[] =
     "  --segment-bytes B   size of new segments (default 64M)\n"
     "  --small             for small devices: segments of 1M\n"
     "  --quiet             no summary, unless something failed\n"
+    "  --stats             tell at the end how the work went: syncs and their\n"
+    "                      times, waits, segments, failures\n"
+    "  --json              the same as one JSON object, on standard output\n"
     "\n"
     "Numbers may end in K, M or G.\n";
 

@@ -112,6 +112,16 @@ damage_before_the_first_time_is_told() {
     code 3 $tool cat --since -1h "$work/hidden" && grep -q "offsets 0 to $((end - 1))," "$work/err"
 }
 
+statistics_are_told_where_asked_for() {
+  seq 1000 | $tool append --quiet --stats --small "$work/stats" >"$work/none" 2>"$work/told" &&
+    grep -q '^  appended   1000 records in ' "$work/told" &&
+    grep -qE '^    data +[1-9]' "$work/told" && grep -q '^  failures   none$' "$work/told" &&
+    [ ! -s "$work/none" ] &&
+    seq 10 | $tool append --quiet --json "$work/stats" 2>"$work/none" >"$work/told" &&
+    grep -q '"records":10,' "$work/told" && grep -q '"DURALOG_E_FULL":0' "$work/told" &&
+    [ ! -s "$work/none" ]
+}
+
 wrong_use_has_its_exit_code() {
   mkdir -p "$work/foreign" && echo x >"$work/foreign/file" || return 1
   code 2 $tool nonsense && code 2 $tool cat && code 4 $tool info "$work/absent" &&
@@ -140,7 +150,7 @@ installation_compiles_links_and_goes_away() {
 for test in hello_greets_again group_commit_checks_itself \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
-  segments_tell_their_times damage_before_the_first_time_is_told wrong_use_has_its_exit_code \
+  segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
   damage_has_its_exit_code installation_compiles_links_and_goes_away; do
   claim $test $test
 done

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The statistics of an open log, as text or as JSON.
+ */
+#include <inttypes.h>
+
+#include "tool.h"
+
+static const char *const kinds[] = {
+#define KIND_TEXT(name, text) text,
+    DURALOG_SYNC_KINDS(KIND_TEXT)
+#undef KIND_TEXT
+};
+
+static const duralog_error failures[] = {
+#define FAILURE(name, value, text) DURALOG_##name,
+    DURALOG_ERRORS(FAILURE)
+#undef FAILURE
+};
+
+#define FAILURES (sizeof failures / sizeof failures[0])
+
+/* -------------------------------------------------------------- text -- */
+
+/* Two or three digits that matter, with a unit. */
+static void print_time(FILE *out, uint64_t ns) {
+  static const char *const units[] = {"ns", "us", "ms", "s"};
+  double value = (double)ns;
+  int unit = 0;
+  while (unit < 3 && value >= 1000) {
+    value /= 1000;
+    unit++;
+  }
+  fprintf(out, "%*.*f %-2s", 6, value < 10 && unit > 0 ? 1 : 0, value,
+          units[unit]);
+}
+
+/* A time that so many of a thousand syncs stayed below, as far as the
+ * histogram tells. */
+static uint64_t bound_of(const duralog_sync_times *t, uint64_t thousandths) {
+  uint64_t seen = 0;
+  for (int i = 0; i < DURALOG_STATS_BUCKETS - 1; i++) {
+    seen += t->histogram[i];
+    uint64_t bound = UINT64_C(1024) << i;
+    if (seen * 1000 >= t->count * thousandths)
+      return bound < t->max_ns ? bound : t->max_ns;
+  }
+  return t->max_ns;
+}
+
+static void print_syncs(FILE *out, const duralog_stats *s) {
+  fputs(
+      "  syncs         count       mean  half below   99 % below        max\n",
+      out);
+  for (int kind = 0; kind < DURALOG_SYNC_KIND_COUNT; kind++) {
+    const duralog_sync_times *t = &s->syncs[kind];
+    if (t->count == 0) continue;
+    fprintf(out, "    %-8s %8" PRIu64 "  ", kinds[kind], t->count);
+    print_time(out, t->total_ns / t->count);
+    fputs("   ", out);
+    print_time(out, bound_of(t, 500));
+    fputs("    ", out);
+    print_time(out, bound_of(t, 990));
+    fputs("  ", out);
+    print_time(out, t->max_ns);
+    fputc('\n', out);
+  }
+}
+
+static void print_failures(FILE *out, const duralog_stats *s) {
+  const char *before = "";
+  fputs("  failures   ", out);
+  for (size_t i = 0; i < FAILURES; i++) {
+    uint64_t count = s->errors[-failures[i]];
+    if (count == 0) continue;
+    fprintf(out, "%s%" PRIu64 " %s", before, count,
+            duralog_error_name(failures[i]));
+    before = ", ";
+  }
+  fprintf(out, "%s\n", before[0] == '\0' ? "none" : "");
+}
+
+void tool_stats_text(FILE *out, const duralog_stats *s) {
+  fprintf(out,
+          "duralog: statistics\n"
+          "  appended   %" PRIu64 " records in %" PRIu64 " batches, %" PRIu64
+          " bytes and %" PRIu64
+          " of framing\n"
+          "  contention %" PRIu64 " appends found the lock taken, %" PRIu64
+          " naps\n"
+          "  waits      %" PRIu64 " for durability, together",
+          s->records, s->batches, s->payload_bytes, s->framing_bytes,
+          s->contended, s->naps, s->waits);
+  print_time(out, s->wait_ns);
+  fprintf(out,
+          "\n  segments   %" PRIu64 " rolls, %" PRIu64 " prepared, %" PRIu64
+          " sealed; %" PRIu64 " came late, %" PRIu64 " attempts failed\n",
+          s->rolls, s->segments_prepared, s->segments_sealed,
+          s->late_preparations, s->failed_preparations);
+  print_syncs(out, s);
+  fprintf(out,
+          "  harmless   %" PRIu64 " transfers gone on with, %" PRIu64
+          " hints refused\n",
+          s->retries, s->hints_refused);
+  print_failures(out, s);
+}
+
+/* -------------------------------------------------------------- JSON -- */
+
+static void json_number(FILE *out, const char *name, uint64_t value) {
+  fprintf(out, "\"%s\":%" PRIu64 ",", name, value);
+}
+
+static void json_failures(FILE *out, const duralog_stats *s) {
+  const char *before = "";
+  fputs("\"errors\":{", out);
+  for (size_t i = 0; i < FAILURES; i++) {
+    if (failures[i] == DURALOG_OK) continue;
+    fprintf(out, "%s\"%s\":%" PRIu64, before, duralog_error_name(failures[i]),
+            s->errors[-failures[i]]);
+    before = ",";
+  }
+  fputs("},", out);
+}
+
+static void json_syncs(FILE *out, const duralog_stats *s) {
+  fputs("\"syncs\":{", out);
+  for (int kind = 0; kind < DURALOG_SYNC_KIND_COUNT; kind++) {
+    const duralog_sync_times *t = &s->syncs[kind];
+    fprintf(out, "%s\"%s\":{", kind == 0 ? "" : ",", kinds[kind]);
+    json_number(out, "count", t->count);
+    json_number(out, "total_ns", t->total_ns);
+    json_number(out, "max_ns", t->max_ns);
+    fputs("\"histogram\":[", out);
+    for (int i = 0; i < DURALOG_STATS_BUCKETS; i++)
+      fprintf(out, "%s%" PRIu64, i == 0 ? "" : ",", t->histogram[i]);
+    fputs("]}", out);
+  }
+  fputc('}', out);
+}
+
+void tool_stats_json(FILE *out, const duralog_stats *s) {
+  fputc('{', out);
+  json_number(out, "records", s->records);
+  json_number(out, "batches", s->batches);
+  json_number(out, "payload_bytes", s->payload_bytes);
+  json_number(out, "framing_bytes", s->framing_bytes);
+  json_number(out, "contended", s->contended);
+  json_number(out, "naps", s->naps);
+  json_number(out, "rolls", s->rolls);
+  json_number(out, "waits", s->waits);
+  json_number(out, "wait_ns", s->wait_ns);
+  json_number(out, "segments_prepared", s->segments_prepared);
+  json_number(out, "segments_sealed", s->segments_sealed);
+  json_number(out, "late_preparations", s->late_preparations);
+  json_number(out, "failed_preparations", s->failed_preparations);
+  json_number(out, "readers", s->readers);
+  json_number(out, "oldest_unsynced_ms", s->oldest_unsynced_ms);
+  json_number(out, "retries", s->retries);
+  json_number(out, "hints_refused", s->hints_refused);
+  json_failures(out, s);
+  json_syncs(out, s);
+  fputs("}\n", out);
+}
