@@ -74,9 +74,10 @@ static void only_records_below_the_watermark_are_found(struct test_place *at) {
   duralog_reader *durable = reader_of(log, DURALOG_LEVEL_DURABLE);
   for (int i = 0; i < 6; i++) {
     CHECK_OK(duralog_sync(log));
-    uint64_t limit = watermarks_of(log).durable;
     fill(log, m, 150);
-    CHECK_EQUAL(watermarks_of(log).durable, limit);
+    /* Sealing what was finished may have moved it. */
+    uint64_t limit = watermarks_of(log).durable;
+    CHECK(limit < m->count);
     for (int k = 0; k < PROBES; k++) check_time(durable, m, probe(m), limit);
     check_all(log, m);
   }
