@@ -75,8 +75,8 @@ duralog_error prepare_next(struct duralog *log) {
 /* Whether the tail's segment can take the epoch and the first record. */
 static bool epoch_fits(struct duralog *log, uint64_t need) {
   append_lock(log);
-  bool fits = !atomic_load(&log->tail.segment->started) ||
-              tail_epoch_fits(log, need);
+  bool fits =
+      !atomic_load(&log->tail.segment->started) || tail_epoch_fits(log, need);
   append_unlock(log);
   return fits;
 }
@@ -120,6 +120,7 @@ static duralog_error begin_locked(struct duralog *log, uint64_t need) {
   if (!error) {
     if (!fits) log_kick(log, WORKER_SYNCER); /* rolled: there is one to seal */
     atomic_store(&log->epoch, epoch);
+    share_epoch(log, epoch, atomic_load(&log->end));
     atomic_fetch_and(&log->append_block, ~(uint32_t)BLOCK_BEGIN);
   }
   sync_lead_give(log, lead);

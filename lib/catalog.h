@@ -24,6 +24,7 @@ struct catalog {
   struct catalog_entry *entries; /* ascending numbers */
   size_t count, capacity;
   size_t unpinned;
+  struct segment *orphans; /* pinned, and replaced */
   uint64_t clock;
   bool mapped; /* open segments for reading mapped */
 };
@@ -55,6 +56,14 @@ enum catalog_result catalog_next(struct catalog *, const struct log_directory *,
 void catalog_pin_again(struct segment *);
 void catalog_unpin(struct catalog *, const struct log_directory *,
                    struct segment *);
+
+/* The highest number; 0 if there is none. */
+uint64_t catalog_last(struct catalog *, io_env *);
+/* Begin again with these ascending numbers, none of them open: the files may
+ * be others by now. What is pinned stays so, for those who pinned it. False:
+ * no memory, and nothing changed. */
+bool catalog_replace(struct catalog *, const struct log_directory *,
+                     const uint64_t *numbers, size_t count);
 
 /* The number at index `i`; false if there are not that many. */
 bool catalog_number(struct catalog *, io_env *, size_t i, uint64_t *number);

@@ -10,11 +10,12 @@ duralog_error duralog_get_watermarks(const duralog *log,
   if (error) return error;
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
   struct policy_state s;
+  if (log->follow) follow_look((struct duralog *)(uintptr_t)log);
   policy_state_of(log, &s);
   s.now_ns = log->io->now_coarse(log->io);
   out->start = log->start;
   out->end = s.end;
-  out->durable = s.durable;
+  out->durable = min_u64(s.durable, s.end); /* a follower's may go back */
   out->epoch = atomic_load(&log->epoch);
   bool unsynced =
       !log->read_only && s.end > s.durable && s.now_ns > s.oldest_ns;

@@ -199,6 +199,19 @@ static void fault_wake(io_env *io, _Atomic uint32_t *word, int count) {
 static bool fault_fence_all(io_env *io) {
   return inner(io)->fence_all(inner(io));
 }
+static int fault_wait_shared(io_env *io, _Atomic uint32_t *word, uint32_t value,
+                             uint64_t deadline) {
+  return inner(io)->wait_shared(inner(io), word, value, deadline);
+}
+static void fault_wake_shared(io_env *io, _Atomic uint32_t *word, int count) {
+  inner(io)->wake_shared(inner(io), word, count);
+}
+static bool fault_fence_shared(io_env *io) {
+  return inner(io)->fence_shared(inner(io));
+}
+static bool fault_fence_join(io_env *io) {
+  return inner(io)->fence_join(inner(io));
+}
 static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
                               void **thread) {
   FAIL_POINT("io/thread_start");
@@ -252,6 +265,10 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .wait = fault_wait,
                       .wake = fault_wake,
                       .fence_all = fault_fence_all,
+                      .wait_shared = fault_wait_shared,
+                      .wake_shared = fault_wake_shared,
+                      .fence_shared = fault_fence_shared,
+                      .fence_join = fault_fence_join,
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
                       .owner_word = fault_owner_word,

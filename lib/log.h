@@ -16,6 +16,7 @@
 #define DURALOG_LOG_H
 
 #include "catalog.h"
+#include "control.h"
 #include "policy.h"
 #include "recovery.h"
 
@@ -86,8 +87,9 @@ struct duralog {
   bool policy_idle, durable_each;
   uint8_t boot_id[16];
   uint64_t start;
-  uint64_t accepted_segment; /* older ones may end in damage, without a ROLL */
-  uint64_t epoch_next;       /* that the first append raises to */
+  _Atomic uint64_t accepted_segment; /* older ones may end in damage, without a
+                                      * ROLL; a follower's may change */
+  uint64_t epoch_next;               /* that the first append raises to */
 
   /* The append path. */
   _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
@@ -96,6 +98,8 @@ struct duralog {
   _Alignas(CACHE_LINE) _Atomic uint32_t append_block;
   _Atomic uint32_t attention;
   _Atomic uint32_t nap;
+  struct control *control; /* what other processes see: never NULL */
+  struct follow *follow;   /* of a follower: whom it follows */
 
   /* The watermarks. */
   _Alignas(CACHE_LINE) _Atomic uint64_t end;
@@ -127,6 +131,7 @@ struct duralog {
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
+  struct control own_control;     /* where there is no file for it */
   bool clean_mark;            /* stands on the disk, and has to be taken away */
   bool found_clean;           /* and nothing was stored since */
   _Atomic uint64_t seal_next; /* number of the first segment not sealed */
@@ -221,6 +226,55 @@ duralog_error wait_visible(struct duralog *, uint64_t offset,
                            uint64_t deadline);
 duralog_error wait_durable(struct duralog *, uint64_t offset,
                            uint64_t deadline);
+
+/* ---- share.c: what other processes see of a writer ---- */
+
+/* Build the control file from what the log is now. An errno, where it cannot
+ * be: the log works, and nobody can follow it. */
+int share_begin(struct duralog *, bool *made);
+void share_end(struct duralog *);
+/* The epoch of records from `first` on, before there is one. */
+void share_epoch(struct duralog *, uint64_t epoch, uint64_t first);
+void share_poison(struct duralog *);
+
+/* ---- follow.c: a reading process beside a writing one ---- */
+
+/* What one reader of a follower has been told. */
+struct follow_place {
+  uint64_t epoch; /* the newest it knows of; NONE: it wants to know nothing */
+  uint64_t generation; /* of the writer that it knows: what that one appends can
+                        * diverge from nothing */
+  bool diverged;       /* the two below mean something */
+  bool beyond; /* it stood above the divergence, and has not gone back */
+  uint64_t divergence, divergence_epoch;
+  _Atomic uint64_t buried; /* generation whose end it was told of */
+};
+
+/* Whether there is someone to follow; then the log's watermarks are that
+ * writer's. Where there is not, the handle is a snapshot. */
+void follow_begin(struct duralog *);
+void follow_end(struct duralog *);
+/* Take over the writer's watermarks. */
+void follow_look(struct duralog *);
+/* A new reader: it knows what the log knows now. */
+void follow_enter(struct duralog *, struct follow_place *);
+/* Whether a reader at the offset has to be told of a new epoch: E_EPOCH. */
+duralog_error follow_epoch(struct duralog *, struct follow_place *,
+                           uint64_t offset);
+/* The reader came upon a record of that epoch by itself; OK or E_EPOCH. */
+duralog_error follow_met(struct duralog *, struct follow_place *,
+                         uint64_t epoch, uint64_t offset);
+/* Let segments up to this number into the catalog that are in use. */
+enum catalog_result follow_admit(struct duralog *, uint64_t number,
+                                 struct segment_failure *);
+/* Sleep until a watermark is above the offset, or the place has to be told of
+ * something. */
+duralog_error follow_wait(struct duralog *, struct follow_place *,
+                          duralog_level, uint64_t offset, uint64_t deadline);
+
+/* ---- reader.c ---- */
+
+struct follow_place *reader_follow_place(duralog_reader *);
 
 /* ---- background.c ---- */
 

@@ -74,6 +74,7 @@ struct sim_version {
 
 struct sim_file {
   bool used, mapped;
+  bool scratch;    /* stored at once; what it holds counts for nothing */
   bool late_error; /* JOURNAL: the next sync reports what this one did not */
   int locked_by;   /* handle + 1 */
   uint8_t *cache;  /* what the program sees */
@@ -109,8 +110,8 @@ struct sim_disk {
   enum sim_fs fs;
   bool broken[SIM_ASSUMPTION_END]; /* assumptions that do not hold */
   int harm_from_block; /* without assumption 2: earlier blocks are spared */
-  uint64_t room;                   /* 0: no limit */
-  int room_error;                  /* ENOSPC or EDQUOT */
+  uint64_t room;       /* 0: no limit */
+  int room_error;      /* ENOSPC or EDQUOT */
 };
 
 void sim_disk_free(struct sim_disk *);
@@ -122,6 +123,8 @@ int sim_directory_make(struct sim_disk *, const char *path);
 /* The file that the name stands for now, or -ENOENT. */
 int sim_name_find(const struct sim_directory *, const char *text);
 int sim_name_set(struct sim_directory *, const char *text, int file);
+/* The name of a scratch file: as it is, for good. */
+void sim_name_settle(struct sim_directory *, const char *text);
 void sim_names_sync(struct sim_directory *);
 static inline int sim_name_live(const struct sim_name *n) {
   return n->files[n->count - 1];

@@ -68,6 +68,9 @@ duralog_error duralog_wait(duralog *log, uint64_t offset, duralog_level level,
     return DURALOG_E_ARGUMENT;
   if (level == DURALOG_LEVEL_DEFAULT)
     level = log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
+  if (log->follow)
+    return follow_wait(log, NULL, level, offset,
+                       log_deadline(log->io, timeout_ms));
   if (log->read_only) {
     bool there = level == DURALOG_LEVEL_DURABLE
                      ? atomic_load(&log->durable) > offset

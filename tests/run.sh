@@ -25,7 +25,8 @@ skip_reason() { # program
       echo "its simulated threads change stacks, which sanitizers do not follow" ;;
     *san-thread*/test_threads | *san-thread*/test_wake | *san-thread*/test_append | \
       *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
-      *san-thread*/test_handles | *san-thread*/test_open_process) ;;
+      *san-thread*/test_handles | *san-thread*/test_open_process | \
+      *san-thread*/test_follow) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
     *san-*/test_assumptions | *clang/test_assumptions)
       echo "test_crash covers its paths; slow" ;;
