@@ -46,7 +46,10 @@ static uint64_t segment_end(duralog *log, const struct segment *s) {
 }
 
 static uint64_t tail_position(duralog *log, uint64_t number) {
-  append_lock(log);
+  if (!append_lock_unless_reserved(log)) {
+    uint64_t reserved = atomic_load(&log->reservation.position);
+    return number == atomic_load(&log->active) ? reserved : 0;
+  }
   bool still = number == atomic_load(&log->active);
   uint64_t position = still ? log->tail.position : 0;
   append_unlock(log);

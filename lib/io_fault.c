@@ -207,6 +207,9 @@ static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
 static void fault_thread_join(io_env *io, void *thread) {
   inner(io)->thread_join(inner(io), thread);
 }
+static uint64_t fault_thread_self(io_env *io) {
+  return inner(io)->thread_self(inner(io));
+}
 static const _Atomic uint32_t *fault_owner_word(io_env *io) {
   return inner(io)->owner_word(inner(io));
 }
@@ -254,6 +257,7 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .fence_all = fault_fence_all,
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
+                      .thread_self = fault_thread_self,
                       .owner_word = fault_owner_word,
                       .step = fault_step}};
   return &fault->environment;

@@ -393,7 +393,8 @@ duralog_error duralog_close(duralog **log) {
   bool inherited = log_check(*log) == DURALOG_E_FORKED;
   duralog_error error = DURALOG_OK;
   if (!inherited) {
-    if (atomic_load(&(*log)->readers)) return DURALOG_E_BUSY;
+    if (atomic_load(&(*log)->readers) || reserve_is_out(*log))
+      return DURALOG_E_BUSY;
     background_stop(*log);
     error = finish(*log);
   }

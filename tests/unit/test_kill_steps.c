@@ -330,6 +330,24 @@ static bool content_is(const duralog_record *r, const struct content *c) {
 
 /* ---- the child's life ---- */
 
+/* The record is written in place; before, now and then, in vain. */
+static uint64_t reserve_operation(duralog *log, const duralog_entry *e,
+                                  bool in_vain, duralog_level level) {
+  uint64_t offset = UINT64_MAX;
+  void *memory = NULL;
+  if (in_vain) {
+    CHECK_OK(duralog_reserve(log, DATA_MAX, -1, &memory));
+    memcpy(memory, (uint8_t *)memory - DATA_MAX, DATA_MAX); /* frames, too */
+    reach("host/wrote");
+    CHECK_OK(duralog_abort(log));
+  }
+  CHECK_OK(duralog_reserve(log, e->size + 100, -1, &memory));
+  memcpy(memory, e->data, e->size);
+  reach("host/wrote");
+  CHECK_OK(duralog_publish(log, e->size, level, &offset));
+  return offset;
+}
+
 static uint64_t append_operation(duralog *log, uint64_t writer,
                                  uint64_t operation) {
   struct content contents[BATCH_MAX];
@@ -343,8 +361,10 @@ static uint64_t append_operation(duralog *log, uint64_t writer,
   duralog_level level = DURALOG_LEVEL_DEFAULT;
   if (operation % 7 == 3) level = DURALOG_LEVEL_WRITTEN;
   if (operation % 7 == 5) level = DURALOG_LEVEL_DURABLE;
-  bool plain = size == 1 && !entries->key && !entries->has_timestamp && !level;
-  if (plain)
+  bool simple = size == 1 && !entries->key && !entries->has_timestamp;
+  if (simple && operation % 2)
+    return reserve_operation(log, entries, operation % 4 == 1, level);
+  if (simple && !level)
     CHECK_OK(duralog_append(log, entries->data, entries->size, &offset));
   else
     CHECK_OK(duralog_append_batch(log, entries, size, level, &offset));
