@@ -155,8 +155,8 @@ static void crash_here(struct explorer *e, struct sim *at, const char *what,
 static void nested_event(void *context, struct sim *w, const char *what) {
   struct nested *n = context;
   struct explorer *e = n->e;
-  if (e->path.event[n->depth]++ == UINT64_MAX || n->wrong) return;
-  crash_here(e, w, what, n->depth, n, n->kind);
+  e->path.event[n->depth]++;
+  if (!n->wrong) crash_here(e, w, what, n->depth, n, n->kind);
 }
 
 static bool due(uint64_t every, uint64_t number) {
