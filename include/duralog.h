@@ -4,7 +4,8 @@
  *
  * A log is a directory. Records are appended to its end, get dense 64-bit
  * offsets starting at 0, and are read back in that order. One process writes;
- * any number of its threads may append and read at once.
+ * any number of its threads may append and read at once, and any number of
+ * other processes may read along.
  *
  * WORDS
  *   record    an opaque byte string (0 bytes allowed) with an offset, a
@@ -60,7 +61,13 @@
  *
  * PROCESSES
  *   One live writer at most: the kernel holds a lock for it, which ends with
- *   the process. After fork, the child can use neither the log nor its
+ *   the process. A log opened read_only beside it follows it: its records come
+ *   as they are appended, through the file `control` in the log's directory.
+ *   Nobody trusts that file: stale or hostile contents lead to a wrong
+ *   watermark at worst, never to wrong bytes. (Who may write into the directory
+ *   can shrink a mapped file, and that is SIGBUS in every process.) Process ids
+ *   are not used, so writer and followers may live in different containers that
+ *   share the directory. After fork, the child can use neither the log nor its
  *   readers: every call but the closing ones returns DURALOG_E_FORKED, and
  *   duralog_close then frees the child's memory and touches nothing of the
  *   parent's. After exec nothing is inherited. Where a writer dies while one of
@@ -120,7 +127,10 @@ extern "C" {
   X(E_IO, -16, "a system call failed: see the diagnostic")                     \
   X(E_POISONED, -17, "a sync failed: close and reopen to learn what is safe")  \
   X(E_FORKED, -18, "used after fork: open the log in the child instead")       \
-  X(E_CLOSED, -19, "the log or reader is closed")
+  X(E_CLOSED, -19, "the log or reader is closed")                              \
+  X(E_NO_WRITER, -20,                                                          \
+    "no live writer: nothing will come until one opens the log")               \
+  X(E_EPOCH, -21, "a new writer began an epoch: see where the log diverges")
 
 typedef enum duralog_error {
 #define DURALOG_ERROR_ENUM(name, value, text) DURALOG_##name = (value),
@@ -229,7 +239,8 @@ typedef struct duralog_options {
   duralog_level read_level;
 
   bool must_exist;    /* do not create: DURALOG_E_NOT_FOUND instead */
-  bool read_only;     /* write nothing, anywhere; implies must_exist */
+  bool read_only;     /* write nothing; implies must_exist. A follower that
+                       * sleeps sets a bit in the control file if it may */
   bool strict;        /* `durable` advances only after the watermark itself is
                        * durable: two syncs instead of one, and damage to the
                        * last synced batch is told from a torn tail */
@@ -275,7 +286,10 @@ typedef struct duralog_report {
   bool clean;        /* the last writer closed it */
   bool rebooted;     /* the machine has rebooted since the last writer */
   bool reboot_known; /* whether `rebooted` could be told */
-  bool writer_lives; /* read-only: a writer was alive; this is a snapshot */
+  bool writer_lives; /* read-only: a writer was alive */
+  bool follows;      /* read-only: its appends are seen; otherwise a snapshot */
+  bool unshared;     /* writing: no control file could be made (no space, for
+                      * one), so that other processes get snapshots */
   bool fs_overlay, fs_memory, fs_fuse; /* a file system with weaker promises:
                                         * overlay, tmpfs or ramfs, FUSE */
 } duralog_report;
@@ -299,7 +313,10 @@ typedef struct duralog_report {
  *
  * read_only: recovers in memory and writes nothing; works without write
  * permission. `durable` is what the files prove, which may be less than a
- * writer knew. If a writer is alive this is a snapshot as of opening.
+ * writer knew. If a writer is alive the handle follows it, and the next ones
+ * after it: watermarks, also `durable`, are the writer's, readers and waits go
+ * along with it. report->follows says so. Otherwise (no writer, or the control
+ * file cannot be used) it is a snapshot as of opening, for good.
  *
  * Errors; the files are unchanged after each, and no handle exists:
  *   ARGUMENT     NULL path or log, unknown struct_size, a value out of bounds,
@@ -412,8 +429,13 @@ DURALOG_API duralog_error duralog_sync(duralog *log);
  *   timeout_ms  below 0 no limit. A sync that this thread does itself is
  *               waited for beyond the limit: always where host_driven
  *
+ * A handle that follows another process waits for that one's appends and syncs
+ * and asks for none; for NO_WRITER see duralog_reader_wait.
+ *
  *   TIMEOUT     not reached; nothing changed
  *   READ_ONLY   the record is not there and this handle will not bring it
+ *   NO_WRITER   following: not reached, and the writer has gone. Once for each
+ *               handle and writer; then this waits for the next one
  *   ARGUMENT, FORKED, CLOSED; POISONED (see duralog_append), unless the level
  *   was reached before
  */
@@ -586,6 +608,11 @@ DURALOG_API duralog_error duralog_reader_close(duralog_reader **reader);
  * was verified in this call.
  *
  *   AT_END   nothing there now: see duralog_reader_wait
+ *   EPOCH    following: a new writer has appended. Told once, before any record
+ *            of it; duralog_reader_divergence says from where on records are
+ *            not those that this reader has read or would have. Where its
+ *            position is above that, the same again until it seeks to or below
+ *            it. This call reads up to a segment to find out
  *   CORRUPT  the record at the position is damaged. duralog_reader_diagnose
  *            tells the range; the same again until the caller seeks past it
  *   RANGE    the position is no longer kept
@@ -669,14 +696,33 @@ DURALOG_API duralog_error duralog_tell(const duralog_reader *reader,
 
 /*
  * Wait, without polling, until there is a record at the position. A reader of
- * durable records waits for someone's sync, it does not ask for one.
+ * durable records waits for someone's sync, it does not ask for one. Following,
+ * it is woken by the writer's append or sync and otherwise looks ten times a
+ * second whether there still is one; without write permission on the control
+ * file it naps, up to 10 ms at a time.
  *   TIMEOUT    nothing came
  *   READ_ONLY  nothing can come: this handle is a snapshot
- *   POISONED   a sync failed: no further record will come
- *   FORKED, CLOSED
+ *   POISONED   a sync failed: no further record will come, of this writer where
+ *              it is another process
+ *   NO_WRITER  following: the writer has closed the log or died, and all it
+ *              left has been read. Once for each reader and writer; then this
+ *              waits for the next one. Reading needs no writer
+ *   EPOCH      following: see duralog_read_next
+ *   RESOURCES, IO: it was not found out where an epoch began. FORKED, CLOSED
  */
 DURALOG_API duralog_error duralog_reader_wait(duralog_reader *reader,
                                               int64_t timeout_ms);
+
+/*
+ * Where the last DURALOG_E_EPOCH on this reader says that the log diverges from
+ * what the reader knew: records below *offset are what they were; from there on
+ * they are of a newer epoch, or gone. *epoch (may be NULL) receives the newest
+ * one. ARGUMENT for a NULL offset or where there was no such error; FORKED,
+ * CLOSED.
+ */
+DURALOG_API duralog_error duralog_reader_divergence(duralog_reader *reader,
+                                                    uint64_t *offset,
+                                                    uint64_t *epoch);
 
 /* What the last DURALOG_E_CORRUPT on this reader was about: the range of
  * offsets that cannot be read. diagnostic may be NULL. ARGUMENT if damage is

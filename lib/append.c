@@ -96,6 +96,7 @@ void tail_enter(struct duralog *log, struct segment *s, const struct walk *w) {
   t->time_max_ms = INT64_MIN;
   t->kick_at = w->position; /* the preparer looks, and says when again */
   atomic_store(&log->active, s->number);
+  atomic_store(&log->control->active, s->number);
 }
 
 static uint16_t lag_of(uint64_t offset, uint64_t durable) {
@@ -337,7 +338,18 @@ static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   atomic_store_explicit(&log->end, t->offset, memory_order_release);
   /* After `end`: see sync_run. */
   atomic_store_explicit(&log->end_bytes, t->bytes, memory_order_release);
+  atomic_store_explicit(&log->control->end, t->offset, memory_order_release);
   STEP(log->io, "append/published");
+}
+
+/* In other processes. Not reordered with `end` by the compiler; by the
+ * processor it is up to the sleeper, which makes a fence here. */
+static inline void wake_other_processes(struct duralog *log) {
+  struct control *c = log->control;
+  atomic_signal_fence(memory_order_seq_cst);
+  if (UNLIKELY(atomic_load_explicit(&c->attention, memory_order_acquire) &
+               CONTROL_END_SLEEPERS))
+    control_wake(c, log->io, CONTROL_END_SLEEPERS);
 }
 
 static void wake_those_who_asked(struct duralog *log, uint64_t first) {
@@ -429,6 +441,7 @@ static inline duralog_error append_request(struct duralog *log,
   if (UNLIKELY(out->kick)) t->kick_at = NONE; /* the background sets it anew */
   append_unlock(log);
   wake_those_who_asked(log, out->first);
+  wake_other_processes(log);
   if (UNLIKELY(out->kick)) {
     atomic_store(&log->prepare_wanted, true);
     log_kick(log, WORKER_PREPARER);

@@ -94,15 +94,29 @@ static enum catalog_result pin(struct catalog *c, const struct log_directory *d,
     }
     atomic_store(&e->segment->pins, 1);
   }
+  segment_look_again(d, e->segment);
   if (e->base == NONE && atomic_load(&e->segment->started))
     e->base = e->segment->start.offset;
   *out = e->segment;
   return CATALOG_OK;
 }
 
-static void unpin(struct catalog *c, struct segment *s) {
+static void close_orphan(struct catalog *c, const struct log_directory *d,
+                         struct segment *s) {
+  struct segment **at = &c->orphans;
+  while (*at != s) at = &(*at)->next_orphan;
+  *at = s->next_orphan; /* first: a forked child closes what it sees here */
+  segment_close(d, s);
+}
+
+static void unpin(struct catalog *c, const struct log_directory *d,
+                  struct segment *s) {
   if (atomic_fetch_sub(&s->pins, 1) != 1) return;
   struct catalog_entry *e = lookup(c, s->number);
+  if (!e || e->segment != s) {
+    close_orphan(c, d, s);
+    return;
+  }
   e->used = ++c->clock;
   c->unpinned++;
 }
@@ -136,7 +150,7 @@ static enum catalog_result base_of(struct catalog *c,
   struct segment *s;
   if (e->base == NONE) {
     enum catalog_result result = pin(c, d, e, &s, why);
-    if (result == CATALOG_OK) unpin(c, s);
+    if (result == CATALOG_OK) unpin(c, d, s);
     if (result == CATALOG_FAILED) return result;
   }
   *base = e->base;
@@ -245,9 +259,52 @@ void catalog_pin_again(struct segment *s) { atomic_fetch_add(&s->pins, 1); }
 void catalog_unpin(struct catalog *c, const struct log_directory *d,
                    struct segment *s) {
   mutex_lock(d->io, &c->lock);
-  unpin(c, s);
+  unpin(c, d, s);
   if (c->unpinned > UNPINNED_MAX) evict_oldest(c, d);
   mutex_unlock(d->io, &c->lock);
+}
+
+uint64_t catalog_last(struct catalog *c, io_env *io) {
+  mutex_lock(io, &c->lock);
+  uint64_t last = c->count ? c->entries[c->count - 1].number : 0;
+  mutex_unlock(io, &c->lock);
+  return last;
+}
+
+/* With the lock held: all that is open leaves the table. */
+static void put_away(struct catalog *c, const struct log_directory *d) {
+  for (size_t i = 0; i < c->count; i++) {
+    struct segment *s = c->entries[i].segment;
+    if (!s) continue;
+    c->entries[i].segment = NULL;
+    if (atomic_load(&s->pins) == 0) {
+      segment_close(d, s);
+      continue;
+    }
+    s->next_orphan = c->orphans;
+    c->orphans = s;
+  }
+  c->unpinned = 0;
+}
+
+bool catalog_replace(struct catalog *c, const struct log_directory *d,
+                     const uint64_t *numbers, size_t count) {
+  io_env *io = d->io;
+  size_t capacity = count ? count : 1;
+  struct catalog_entry *entries = io->alloc(io, capacity * sizeof *entries);
+  if (!entries) return false;
+  for (size_t i = 0; i < count; i++)
+    entries[i] = (struct catalog_entry){.number = numbers[i], .base = NONE};
+  mutex_lock(io, &c->lock);
+  put_away(c, d);
+  struct catalog_entry *before = c->entries;
+  c->count = 0; /* in an order in which a forked child may find it */
+  c->entries = entries;
+  c->capacity = capacity;
+  c->count = count;
+  mutex_unlock(io, &c->lock);
+  if (before) io->free(io, before);
+  return true;
 }
 
 bool catalog_number(struct catalog *c, io_env *io, size_t i, uint64_t *number) {
@@ -261,6 +318,11 @@ bool catalog_number(struct catalog *c, io_env *io, size_t i, uint64_t *number) {
 void catalog_close(struct catalog *c, const struct log_directory *d) {
   for (size_t i = 0; i < c->count; i++)
     if (c->entries[i].segment) segment_close(d, c->entries[i].segment);
+  while (c->orphans) { /* a forked child's */
+    struct segment *s = c->orphans;
+    c->orphans = s->next_orphan;
+    segment_close(d, s);
+  }
   if (c->entries) d->io->free(d->io, c->entries);
   *c = (struct catalog){.entries = NULL};
 }

@@ -31,6 +31,7 @@ struct catalog {
   size_t count, capacity;
   size_t timed; /* so many, from the oldest on, know their times */
   size_t unpinned;
+  struct segment *orphans; /* pinned, and replaced */
   uint64_t clock;
   bool mapped; /* open segments for reading mapped */
 };
@@ -81,6 +82,14 @@ void catalog_learn_time(struct catalog *, io_env *, uint64_t number,
 void catalog_pin_again(struct segment *);
 void catalog_unpin(struct catalog *, const struct log_directory *,
                    struct segment *);
+
+/* The highest number; 0 if there is none. */
+uint64_t catalog_last(struct catalog *, io_env *);
+/* Begin again with these ascending numbers, none of them open: the files may
+ * be others by now. What is pinned stays so, for those who pinned it. False:
+ * no memory, and nothing changed. */
+bool catalog_replace(struct catalog *, const struct log_directory *,
+                     const uint64_t *numbers, size_t count);
 
 /* The number at index `i`; false if there are not that many. */
 bool catalog_number(struct catalog *, io_env *, size_t i, uint64_t *number);

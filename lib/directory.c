@@ -81,6 +81,8 @@ static int list_one(void *context, const char *name) {
     l->meta_temporary = true;
   else if (strcmp(name, LOCK_NAME) == 0)
     l->lock = true;
+  else if (strcmp(name, CONTROL_NAME) == 0)
+    ; /* of no worth, and built anew by whoever writes */
   else if (name_is_temporary(name)) {
     char copy[NAME_BYTES] = {0};
     memcpy(copy, name, strlen(name) - 4);
@@ -101,7 +103,7 @@ void listing_free(struct listing *l, io_env *io) {
   *l = (struct listing){.meta = false};
 }
 
-static duralog_error list_directory(struct opening *o) {
+duralog_error directory_list(struct opening *o) {
   io_env *io = o->log->io;
   listing_free(&o->listing, io);
   struct list_context context = {io, &o->listing};
@@ -187,7 +189,7 @@ duralog_error directory_look_for_writer(struct opening *o) {
 
 /* ---- meta ---- */
 
-static duralog_error read_meta(struct opening *o) {
+duralog_error directory_read_meta(struct opening *o) {
   io_env *io = o->log->io;
   uint8_t bytes[META_BYTES] = {0};
   int file = io->file_open(io, o->log->directory.handle, META_NAME, IO_READ, 0);
@@ -318,7 +320,7 @@ static duralog_error create(struct opening *o) {
   if (error) return error;
   o->report.created = true;
   STEP(io, "create/done");
-  return list_directory(o);
+  return directory_list(o);
 }
 
 /* Nothing of the log was promised to anybody; the lock is still held. What
@@ -340,6 +342,7 @@ void directory_undo(struct opening *o) {
     segment_temporary_name(name, SEGMENT_NUMBER_FIRST);
     io->unlink(io, dir, name);
   }
+  if (dir >= 0 && o->made_control) io->unlink(io, dir, CONTROL_NAME);
   if (dir >= 0 && o->made_lock &&
       (o->creating || o->listing.segments.count == 0))
     io->unlink(io, dir, LOCK_NAME);
@@ -372,7 +375,7 @@ static duralog_error identity_from_segments(struct opening *o) {
 static duralog_error classify(struct opening *o, bool *is_new) {
   const struct listing *l = &o->listing;
   *is_new = false;
-  if (l->meta) return read_meta(o);
+  if (l->meta) return directory_read_meta(o);
   if (l->segments.count == 0 && l->others)
     return opening_fail(o, DURALOG_E_FOREIGN, 0, NULL,
                         "the directory holds other things than a log");
@@ -387,13 +390,13 @@ static duralog_error classify(struct opening *o, bool *is_new) {
 
 static duralog_error identify(struct opening *o) {
   bool is_new;
-  duralog_error error = list_directory(o);
+  duralog_error error = directory_list(o);
   if (!error) error = classify(o, &is_new);
   if (error) return error;
   if (!o->options.read_only) {
     /* What was listed before the lock may have been another's doing. */
     error = take_lock(o);
-    if (!error) error = list_directory(o);
+    if (!error) error = directory_list(o);
     o->meta_lost = false;
     if (!error) error = classify(o, &is_new);
     if (error) return error;

@@ -6,6 +6,7 @@
  * A log is a directory:
  *   meta                       identity of the log (struct meta)
  *   lock                       empty; the writer holds a kernel lock on it
+ *   control                    what it shows to other processes; of no worth
  *   00000000000000000001.seg   segments, numbered densely from 1
  *   *.tmp                      unfinished; removed by the next writer
  *
@@ -50,6 +51,7 @@ enum {
 #define META_NAME "meta"
 #define META_TEMPORARY_NAME "meta.tmp"
 #define LOCK_NAME "lock"
+#define CONTROL_NAME "control" /* see control.h */
 
 struct identity {
   uint32_t version;

@@ -8,11 +8,12 @@ static duralog_error get_watermarks(const duralog *log,
                                     duralog_watermarks *out) {
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
   struct policy_state s;
+  if (log->follow) follow_look((struct duralog *)(uintptr_t)log);
   policy_state_of(log, &s);
   s.now_ns = log->io->now_coarse(log->io);
   out->start = log->start;
   out->end = s.end;
-  out->durable = s.durable;
+  out->durable = min_u64(s.durable, s.end); /* a follower's may go back */
   out->epoch = atomic_load(&log->epoch);
   out->oldest_unsynced_ms = log->read_only ? 0 : policy_age_ms(&s);
   return DURALOG_OK;

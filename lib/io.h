@@ -49,7 +49,12 @@ enum io_sync_reason {
       IO_SYNC_REASON_COUNT
 };
 
-enum { IO_READ = 0, IO_WRITE = 1, IO_CREATE = 2 /* new, with IO_WRITE */ };
+enum {
+  IO_READ = 0,
+  IO_WRITE = 1,
+  IO_CREATE = 2, /* new, with IO_WRITE */
+  IO_SCRATCH = 4 /* of no worth after a crash: never synced, never trusted */
+};
 
 /* What is known of the file system under a directory. */
 struct io_fs {
@@ -124,6 +129,15 @@ struct duralog_environment {
   /* A full fence in every thread of the process; false if there is no such
    * thing here, and both sides must fence. */
   bool (*fence_all)(io_env *);
+
+  /* The same between processes, on a word in a mapped file. fence_shared is a
+   * fence in every thread of every process that has called fence_join; either
+   * is false where there is no such thing. */
+  int (*wait_shared)(io_env *, _Atomic uint32_t *word, uint32_t value,
+                     uint64_t deadline);
+  void (*wake_shared)(io_env *, _Atomic uint32_t *word, int count);
+  bool (*fence_shared)(io_env *);
+  bool (*fence_join)(io_env *);
 
   /* A thread with all signals blocked. */
   int (*thread_start)(io_env *, void (*body)(void *), void *context,

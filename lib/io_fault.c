@@ -30,6 +30,12 @@ const struct io_fault_point io_fault_points[] = {
     {"io/file_create",
      {EACCES, ENOENT, EEXIST, ENOMEM, EIO, EPERM, EROFS, NO_ROOM,
       NO_DESCRIPTOR}},
+    /* The same for the control file. */
+    {"scratch/open",
+     {EACCES, ENOENT, ELOOP, EISDIR, ENOMEM, EIO, EPERM, EROFS, NO_DESCRIPTOR}},
+    {"scratch/create",
+     {EACCES, ENOENT, EEXIST, ENOMEM, EIO, EPERM, EROFS, NO_ROOM,
+      NO_DESCRIPTOR}},
     {"io/close", {EIO, EINTR, NO_ROOM}},
     {"io/file_size", {EIO, ENOMEM, EOVERFLOW}},
     {"io/file_allocate",
@@ -56,6 +62,9 @@ const struct io_fault_point io_fault_points[] = {
     {"io/alloc", {ENOMEM}},
     {"io/wait", {EINTR}},
     {"io/fence_all", {ENOSYS}},
+    {"io/wait_shared", {EINTR}},
+    {"io/fence_shared", {ENOSYS}},
+    {"io/fence_join", {ENOSYS}},
     {"io/thread_start", {EAGAIN, ENOMEM, EPERM}},
     {"io/owner_word", {ENOMEM}},
 #define SYNC_POINT(name, text) {"sync/" text, {SYNC_ERRORS}},
@@ -130,6 +139,9 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("settle/begin"),
     STEP_POINT("settle/done"),
     STEP_POINT("settle/segment"),
+    STEP_POINT("share/built"),
+    STEP_POINT("share/building"),
+    STEP_POINT("share/epoch"),
     STEP_POINT("start/store"),
     STEP_POINT("start/stored"),
     STEP_POINT("sync/advance"),
@@ -230,10 +242,11 @@ static int fault_dir_fs(io_env *io, int dir, struct io_fs *fs) {
 }
 static int fault_file_open(io_env *io, int dir, const char *name, int flags,
                            uint32_t mode) {
+  bool scratch = (flags & IO_SCRATCH) != 0;
   if (flags & IO_CREATE)
-    FAIL_POINT("io/file_create");
+    FAIL_POINT(scratch ? "scratch/create" : "io/file_create");
   else
-    FAIL_POINT("io/file_open");
+    FAIL_POINT(scratch ? "scratch/open" : "io/file_open");
   return inner(io)->file_open(inner(io), dir, name, flags, mode);
 }
 static int fault_close(io_env *io, int handle) {
@@ -347,6 +360,20 @@ static void fault_wake(io_env *io, _Atomic uint32_t *word, int count) {
 static bool fault_fence_all(io_env *io) {
   return !fiu_fail("io/fence_all") && inner(io)->fence_all(inner(io));
 }
+static int fault_wait_shared(io_env *io, _Atomic uint32_t *word, uint32_t value,
+                             uint64_t deadline) {
+  if (fiu_fail("io/wait_shared")) return 0;
+  return inner(io)->wait_shared(inner(io), word, value, deadline);
+}
+static void fault_wake_shared(io_env *io, _Atomic uint32_t *word, int count) {
+  inner(io)->wake_shared(inner(io), word, count);
+}
+static bool fault_fence_shared(io_env *io) {
+  return !fiu_fail("io/fence_shared") && inner(io)->fence_shared(inner(io));
+}
+static bool fault_fence_join(io_env *io) {
+  return !fiu_fail("io/fence_join") && inner(io)->fence_join(inner(io));
+}
 static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
                               void **thread) {
   FAIL_POINT("io/thread_start");
@@ -408,6 +435,10 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .wait = fault_wait,
                       .wake = fault_wake,
                       .fence_all = fault_fence_all,
+                      .wait_shared = fault_wait_shared,
+                      .wake_shared = fault_wake_shared,
+                      .fence_shared = fault_fence_shared,
+                      .fence_join = fault_fence_join,
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
                       .owner_word = fault_owner_word,

@@ -546,20 +546,36 @@ static void posix_free(io_env *io, void *memory) {
 
 /* ---- waiting, threads ---- */
 
-static int posix_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
+static int futex_wait(int operation, _Atomic uint32_t *word, uint32_t value,
                       uint64_t deadline) {
-  (void)io;
   struct timespec t = {.tv_sec = (time_t)(deadline / 1000000000u),
                        .tv_nsec = (long)(deadline % 1000000000u)};
   long result =
-      syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
-              deadline == NONE ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
+      syscall(SYS_futex, word, operation, value, deadline == NONE ? NULL : &t,
+              NULL, FUTEX_BITSET_MATCH_ANY);
   return result < 0 && errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+static int posix_wait(io_env *io, _Atomic uint32_t *word, uint32_t value,
+                      uint64_t deadline) {
+  (void)io;
+  return futex_wait(FUTEX_WAIT_BITSET_PRIVATE, word, value, deadline);
+}
+
+static int posix_wait_shared(io_env *io, _Atomic uint32_t *word, uint32_t value,
+                             uint64_t deadline) {
+  (void)io;
+  return futex_wait(FUTEX_WAIT_BITSET, word, value, deadline);
 }
 
 static void posix_wake(io_env *io, _Atomic uint32_t *word, int count) {
   (void)io;
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static void posix_wake_shared(io_env *io, _Atomic uint32_t *word, int count) {
+  (void)io;
+  syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
 
 static bool posix_fence_all(io_env *io) {
@@ -571,6 +587,17 @@ static bool posix_fence_all(io_env *io) {
       syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))
     return false;
   return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+static bool posix_fence_shared(io_env *io) {
+  (void)io;
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+static bool posix_fence_join(io_env *io) {
+  (void)io;
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0,
+                 0) == 0;
 }
 
 struct posix_thread {
@@ -653,6 +680,10 @@ io_env *io_posix(void) {
       .wait = posix_wait,
       .wake = posix_wake,
       .fence_all = posix_fence_all,
+      .wait_shared = posix_wait_shared,
+      .wake_shared = posix_wake_shared,
+      .fence_shared = posix_fence_shared,
+      .fence_join = posix_fence_join,
       .thread_start = posix_thread_start,
       .thread_join = posix_thread_join,
       .owner_word = posix_owner_word,

@@ -175,8 +175,8 @@ static int op_dir_fs(io_env *io, int dir, struct io_fs *fs) {
 
 /* ---- files ---- */
 
-static int file_create(struct sim *s, struct sim_directory *d,
-                       const char *name) {
+static int file_create(struct sim *s, struct sim_directory *d, const char *name,
+                       bool scratch) {
   bool held[SIM_FILES_MAX] = {false};
   event(s, "io/file_create");
   if (s->shut_down) return -EIO;
@@ -186,6 +186,8 @@ static int file_create(struct sim *s, struct sim_directory *d,
   int file = sim_file_new(&s->disk, held, SIM_FILES_MAX);
   if (file < 0) return file;
   int result = sim_name_set(d, name, file);
+  if (!result && scratch) sim_name_settle(d, name);
+  s->disk.files[file].scratch = scratch;
   return result ? result : handle_new(s, false, file);
 }
 
@@ -195,7 +197,9 @@ static int op_file_open(io_env *io, int dir, const char *name, int flags,
   struct sim_directory *d = directory_of(s, dir);
   (void)mode;
   int file = sim_name_find(d, name);
-  if (flags & IO_CREATE) return file >= 0 ? -EEXIST : file_create(s, d, name);
+  if (flags & IO_CREATE)
+    return file >= 0 ? -EEXIST
+                     : file_create(s, d, name, (flags & IO_SCRATCH) != 0);
   if (file < 0) return file;
   s->disk.files[file].late_error = false; /* told to older descriptors only */
   return handle_new(s, false, file);
@@ -306,7 +310,9 @@ static int op_unlink(io_env *io, int dir, const char *name) {
   int file = sim_name_find(d, name);
   if (file < 0) return file;
   event(s, "io/unlink");
-  return s->shut_down ? -EIO : sim_name_set(d, name, SIM_NO_FILE);
+  int result = s->shut_down ? -EIO : sim_name_set(d, name, SIM_NO_FILE);
+  if (!result && s->disk.files[file].scratch) sim_name_settle(d, name);
+  return result;
 }
 
 static int op_lock(io_env *io, int dir, const char *name, uint32_t mode) {
@@ -498,6 +504,10 @@ static const struct duralog_environment operations = {
     .wait = op_wait,
     .wake = op_wake,
     .fence_all = op_fence_all,
+    .wait_shared = op_wait,
+    .wake_shared = op_wake,
+    .fence_shared = op_fence_all,
+    .fence_join = op_fence_all,
     .thread_start = op_thread_start,
     .owner_word = op_owner_word,
     .step = op_step,

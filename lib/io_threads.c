@@ -409,6 +409,16 @@ static bool threads_fence_all(io_env *io) {
          (t->options.fence == FENCE_LOST && first);
 }
 
+static bool threads_fence_shared(io_env *io) {
+  struct threads *t = world(io);
+  point(t, NULL);
+  return t->options.fence == FENCE_WORKS;
+}
+
+static bool threads_fence_join(io_env *io) {
+  return world(io)->options.fence != FENCE_REFUSED;
+}
+
 static int threads_start(io_env *io, void (*body)(void *), void *context,
                          void **thread) {
   struct threads *t = world(io);
@@ -585,6 +595,10 @@ static const struct duralog_environment operations = {
     .wait = threads_wait,
     .wake = threads_wake,
     .fence_all = threads_fence_all,
+    .wait_shared = threads_wait,
+    .wake_shared = threads_wake,
+    .fence_shared = threads_fence_shared,
+    .fence_join = threads_fence_join,
     .thread_start = threads_start,
     .thread_join = threads_join,
     .owner_word = threads_owner_word,

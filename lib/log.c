@@ -93,6 +93,8 @@ void log_wake_readers(struct duralog *log) {
 }
 
 void log_wake_durable(struct duralog *log) {
+  if (atomic_load(&log->control->attention) & CONTROL_DURABLE_SLEEPERS)
+    control_wake(log->control, log->io, CONTROL_DURABLE_SLEEPERS);
   if (atomic_load(&log->durable_sleepers) == 0) return;
   atomic_fetch_add(&log->durable_word, 1);
   log->io->wake(log->io, &log->durable_word, INT_MAX);
@@ -121,6 +123,7 @@ duralog_error log_poison(struct duralog *log, int os_error, const char *name,
   atomic_fetch_add(&log->durable_word, 1);
   log->io->wake(log->io, &log->durable_word, INT_MAX);
   log_wake_readers(log);
+  share_poison(log);
   return DURALOG_E_POISONED;
 }
 

@@ -17,6 +17,7 @@
 #define DURALOG_LOG_H
 
 #include "catalog.h"
+#include "control.h"
 #include "io_count.h"
 #include "policy.h"
 #include "recovery.h"
@@ -103,10 +104,11 @@ struct duralog {
   void *host_policy_context;
   uint8_t boot_id[16];
   uint64_t start;
-  uint64_t accepted_segment; /* older ones may end in damage, without a ROLL, */
-  uint64_t accepted_offset;  /* and hold nothing at or above this offset */
-  uint64_t epoch_next;       /* that the first append raises to */
-  uint64_t end_opened;       /* `end` when opened */
+  /* Older segments than this may end in damage, without a ROLL, and hold
+   * nothing at or above that offset. A follower's may change. */
+  _Atomic uint64_t accepted_segment, accepted_offset;
+  uint64_t epoch_next; /* that the first append raises to */
+  uint64_t end_opened; /* `end` when opened */
 
   /* The append path. */
   _Alignas(CACHE_LINE) _Atomic uint32_t append_lock;
@@ -115,6 +117,8 @@ struct duralog {
   _Alignas(CACHE_LINE) _Atomic uint32_t append_block;
   _Atomic uint32_t attention;
   _Atomic uint32_t nap;
+  struct control *control; /* what other processes see: never NULL */
+  struct follow *follow;   /* of a follower: whom it follows */
 
   /* The watermarks. */
   _Alignas(CACHE_LINE) _Atomic uint64_t end;
@@ -148,6 +152,7 @@ struct duralog {
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
+  struct control own_control;     /* where there is no file for it */
   bool clean_mark;            /* stands on the disk, and has to be taken away */
   bool found_clean;           /* and nothing was stored since */
   _Atomic uint64_t seal_next; /* number of the first segment not sealed */
@@ -289,6 +294,54 @@ bool host_policy_wants(struct duralog *, struct policy_state *);
 /* When to ask it by the clock; NONE if there is none. */
 uint64_t host_policy_deadline(const struct duralog *,
                               const struct policy_state *);
+/* ---- share.c: what other processes see of a writer ---- */
+
+/* Build the control file from what the log is now. An errno, where it cannot
+ * be: the log works, and nobody can follow it. */
+int share_begin(struct duralog *, bool *made);
+void share_end(struct duralog *);
+/* The epoch of records from `first` on, before there is one. */
+void share_epoch(struct duralog *, uint64_t epoch, uint64_t first);
+void share_poison(struct duralog *);
+
+/* ---- follow.c: a reading process beside a writing one ---- */
+
+/* What one reader of a follower has been told. */
+struct follow_place {
+  uint64_t epoch; /* the newest it knows of; NONE: it wants to know nothing */
+  uint64_t generation; /* of the writer that it knows: what that one appends can
+                        * diverge from nothing */
+  bool diverged;       /* the two below mean something */
+  bool beyond; /* it stood above the divergence, and has not gone back */
+  uint64_t divergence, divergence_epoch;
+  _Atomic uint64_t buried; /* generation whose end it was told of */
+};
+
+/* Whether there is someone to follow; then the log's watermarks are that
+ * writer's. Where there is not, the handle is a snapshot. */
+void follow_begin(struct duralog *);
+void follow_end(struct duralog *);
+/* Take over the writer's watermarks. */
+void follow_look(struct duralog *);
+/* A new reader: it knows what the log knows now. */
+void follow_enter(struct duralog *, struct follow_place *);
+/* Whether a reader at the offset has to be told of a new epoch: E_EPOCH. */
+duralog_error follow_epoch(struct duralog *, struct follow_place *,
+                           uint64_t offset);
+/* The reader came upon a record of that epoch by itself; OK or E_EPOCH. */
+duralog_error follow_met(struct duralog *, struct follow_place *,
+                         uint64_t epoch, uint64_t offset);
+/* Let segments up to this number into the catalog that are in use. */
+enum catalog_result follow_admit(struct duralog *, uint64_t number,
+                                 struct segment_failure *);
+/* Sleep until a watermark is above the offset, or the place has to be told of
+ * something. */
+duralog_error follow_wait(struct duralog *, struct follow_place *,
+                          duralog_level, uint64_t offset, uint64_t deadline);
+
+/* ---- reader.c ---- */
+
+struct follow_place *reader_follow_place(duralog_reader *);
 
 /* ---- background.c ---- */
 

@@ -312,6 +312,16 @@ static duralog_error settle_now(struct opening *o) {
   return error;
 }
 
+/* Let others see the log, or look at another's: neither is worth a failure to
+ * open. */
+static void share_or_follow(struct opening *o) {
+  struct duralog *log = o->log;
+  if (!log->read_only)
+    o->report.unshared = share_begin(log, &o->made_control) != 0;
+  else if (o->report.writer_lives && !o->report.damage_count)
+    follow_begin(log);
+}
+
 static duralog_error start_threads(struct opening *o) {
   struct duralog *log = o->log;
   if (log->host_driven) return DURALOG_OK;
@@ -325,6 +335,10 @@ static duralog_error start_threads(struct opening *o) {
  * closed already, and its number may be the child's own by now. */
 static void log_free(struct duralog *log, bool inherited) {
   io_env *io = log->io_count.inner; /* the log's own goes with it */
+  if (!inherited) share_end(log);
+  if (log->control != &log->own_control)
+    control_close(&log->directory, log->control);
+  if (log->follow) follow_end(log);
   catalog_close(&log->catalog, &log->directory);
   if (log->directory.handle >= 0) io->close(io, log->directory.handle);
   if (log->lock_file >= 0 && !inherited) io->unlock(io, log->lock_file);
@@ -343,9 +357,12 @@ static duralog_error opening_run(struct opening *o) {
   duralog_error error = directory_open(o);
   if (!error) error = recover(o);
   if (!error) error = settle_now(o);
+  if (!error) share_or_follow(o);
   if (!error) error = start_threads(o);
   log->end_opened = atomic_load(&log->end);
   o->report.start = log->start;
+  o->report.follows = log->follow != NULL;
+  if (log->follow) o->report.end = o->report.durable = 0; /* the writer's */
   o->report.end = max_u64(o->report.end, atomic_load(&log->end));
   o->report.durable = max_u64(o->report.durable, atomic_load(&log->durable));
   return error;
@@ -367,6 +384,7 @@ duralog_error duralog_open(const char *path, const duralog_options *options,
   if (!o.log)
     return opening_fail(&o, DURALOG_E_RESOURCES, ENOMEM, NULL,
                         "no memory for a log");
+  o.log->control = &o.log->own_control;
   o.log->io = io_count_around(&o.log->io_count, io);
   o.log->directory.io = o.log->io;
   o.log->directory.handle = -1;

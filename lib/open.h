@@ -33,7 +33,8 @@ struct opening {
   struct listing listing;
   struct meta meta;
   bool meta_lost;
-  bool made_directory, made_lock, creating; /* to be undone on failure */
+  /* To be undone on failure. */
+  bool made_directory, made_lock, made_control, creating;
 };
 
 duralog_error opening_fail(struct opening *, duralog_error, int os_error,
@@ -56,6 +57,8 @@ duralog_error directory_write_meta(struct opening *);
  * them is one that an earlier writer prepared. */
 duralog_error directory_clean(struct opening *, uint64_t keep, bool adopted);
 duralog_error directory_look_for_writer(struct opening *);
+duralog_error directory_list(struct opening *);
+duralog_error directory_read_meta(struct opening *);
 /* A creation failed: leave things as they were. */
 void directory_undo(struct opening *);
 void listing_free(struct listing *, io_env *);

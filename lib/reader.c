@@ -196,6 +196,8 @@ static duralog_error place(struct duralog_reader *r) {
   if (!is_here(r, r->offset)) {
     struct segment_failure why;
     leave_segment(r);
+    if (log->follow && follow_admit(log, NONE, &why) == CATALOG_FAILED)
+      return pin_failed(r, CATALOG_FAILED, META_NUMBER, &why);
     enum catalog_result result =
         catalog_find(&log->catalog, &log->directory, r->offset, &s, &why);
     if (result == CATALOG_ABSENT)
@@ -245,7 +247,9 @@ static duralog_error next_segment(struct duralog_reader *r, uint32_t check) {
   struct segment_failure why = {.text = ""};
   uint64_t number = r->walk.segment + 1, offset = r->walk.offset;
   enum catalog_result result =
-      catalog_pin(&log->catalog, &log->directory, number, &s, &why);
+      log->follow ? follow_admit(log, number, &why) : CATALOG_OK;
+  if (result == CATALOG_OK)
+    result = catalog_pin(&log->catalog, &log->directory, number, &s, &why);
   if (result != CATALOG_OK) return pin_failed(r, result, number, &why);
   bool follows =
       atomic_load(&s->started) && s->start.offset == offset &&
@@ -278,6 +282,28 @@ static duralog_error goes_on_in_next(struct duralog_reader *r, bool *yes) {
   *yes = true;
   leave_segment(r);
   return go_on_in(r, s);
+}
+
+/* ---- epochs ---- */
+
+/* A follower's reader is told of a new epoch before it gets a record of it, and
+ * begins anew then: the files may be others. */
+static duralog_error told(struct duralog_reader *r, duralog_error error) {
+  if (error == DURALOG_E_EPOCH) {
+    leave_segment(r);
+    r->limit = 0;
+    r->given_first = r->given_end = r->offset;
+  }
+  return error;
+}
+
+static duralog_error look_for_epoch(struct duralog_reader *r) {
+  return told(r, follow_epoch(r->log, &r->place, r->offset));
+}
+
+/* By itself, before the control file said so. */
+static duralog_error met_epoch(struct duralog_reader *r) {
+  return told(r, follow_met(r->log, &r->place, r->walk.epoch, r->offset));
 }
 
 /* ---- records ---- */
@@ -371,6 +397,11 @@ static enum taken take_any(struct duralog_reader *r, duralog_record *out,
     const uint8_t *body = at + FRAME_HEADER_BYTES;
     bool valid = frame_body_valid(&f, body);
     bool is_record = frame_type(&f) == FRAME_RECORD;
+    if (UNLIKELY(is_record && r->walk.epoch > r->place.epoch)) {
+      if (r->keep_buffer) return NOT_TAKEN; /* what was given comes first */
+      *error = met_epoch(r);
+      if (*error) return FAILED;
+    }
     if (LIKELY(valid && is_record)) fill_record(r, &f, body, out);
     if (UNLIKELY(!valid && is_record)) {
       *error = damaged(r, r->walk.offset, r->walk.offset + 1, r->walk.segment,
@@ -395,17 +426,32 @@ static inline enum taken take(struct duralog_reader *r, duralog_record *out,
   return LIKELY(take_plain(r, out)) ? TAKEN : take_any(r, out, error);
 }
 
+/* What was read may be what a new writer had begun to store over. */
+static duralog_error failed_reading(struct duralog_reader *r,
+                                    duralog_error error) {
+  duralog_error epoch = r->log->follow ? look_for_epoch(r) : DURALOG_OK;
+  return epoch ? epoch : error;
+}
+
 /* Ready to take the record at the position, or why not. */
 static inline duralog_error ready(struct duralog_reader *r) {
   r->given_first = r->given_end = r->offset;
   r->keep_buffer = false;
+  if (UNLIKELY(r->log->follow != NULL)) {
+    duralog_error error = look_for_epoch(r);
+    if (error) return error;
+  }
   if (r->offset >= r->limit) {
     r->limit = reader_watermark(r);
     if (r->offset >= r->limit) return DURALOG_E_AT_END;
     if (r->segment && r->offset >= r->segment_limit) leave_segment(r);
     if (r->segment) r->limit = min_u64(r->limit, r->segment_limit);
   }
-  return LIKELY(r->placed) ? DURALOG_OK : place(r);
+  if (UNLIKELY(!r->placed)) {
+    duralog_error error = place(r);
+    if (error) return failed_reading(r, error);
+  }
+  return LIKELY(r->walk.epoch <= r->place.epoch) ? DURALOG_OK : met_epoch(r);
 }
 
 static inline duralog_error read_next(duralog_reader *r,
@@ -413,7 +459,8 @@ static inline duralog_error read_next(duralog_reader *r,
   if (UNLIKELY(!record)) return DURALOG_E_ARGUMENT;
   duralog_error error = ready(r);
   if (UNLIKELY(error != 0)) return error;
-  if (UNLIKELY(take(r, record, &error) != TAKEN)) return error;
+  if (UNLIKELY(take(r, record, &error) != TAKEN))
+    return failed_reading(r, error);
   r->offset = r->given_end = record->offset + 1;
   return DURALOG_OK;
 }
@@ -427,6 +474,10 @@ duralog_error duralog_read_next(duralog_reader *r, duralog_record *record) {
 static duralog_error read_at(duralog_reader *r, uint64_t offset,
                              duralog_record *record) {
   if (!record) return DURALOG_E_ARGUMENT;
+  if (r->log->follow) {
+    duralog_error error = look_for_epoch(r);
+    if (error) return error;
+  }
   uint64_t limit = offset < r->limit ? r->limit : reader_watermark(r);
   if (offset < r->log->start || offset >= limit) return DURALOG_E_RANGE;
   uint64_t before = r->offset;
@@ -484,7 +535,7 @@ static duralog_error read_many(duralog_reader *r, duralog_record *records,
     if (max_bytes && bytes >= max_bytes) break;
   }
   r->keep_buffer = false;
-  if (n == 0) return error;
+  if (n == 0) return failed_reading(r, error);
   *count = n;
   return DURALOG_OK;
 }
@@ -511,6 +562,7 @@ static duralog_error seek(duralog_reader *r, duralog_whence whence,
   if (offset != r->offset) r->placed = false;
   r->offset = offset;
   r->given_first = r->given_end = offset;
+  if (offset <= r->place.divergence) r->place.beyond = false;
   return DURALOG_OK;
 }
 
@@ -530,12 +582,19 @@ duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
 }
 
 static duralog_error reader_wait(duralog_reader *r, int64_t timeout_ms) {
+  uint64_t deadline = log_deadline(r->log->io, timeout_ms);
+  if (r->log->follow)
+    return told(r,
+                follow_wait(r->log, &r->place, r->level, r->offset, deadline));
   if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
-  uint64_t deadline = log_deadline(r->log->io, timeout_ms);
   return r->level == DURALOG_LEVEL_DURABLE
              ? wait_durable(r->log, r->offset, deadline)
              : wait_visible(r->log, r->offset, deadline);
+}
+
+struct follow_place *reader_follow_place(duralog_reader *r) {
+  return &r->place;
 }
 
 duralog_error duralog_reader_wait(duralog_reader *r, int64_t timeout_ms) {
@@ -576,6 +635,7 @@ static duralog_error reader_open(duralog *log, duralog_level level,
   r->log = log;
   r->level = level == DURALOG_LEVEL_DEFAULT ? log->read_level : level;
   r->offset = r->given_first = r->given_end = log->start;
+  follow_enter(log, &r->place);
   atomic_fetch_add(&log->readers, 1);
   *reader = r;
   return DURALOG_OK;

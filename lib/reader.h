@@ -29,6 +29,8 @@ struct duralog_reader {
   duralog_error source_error;
   int source_os_error;
 
+  struct follow_place place; /* of a follower's reader */
+
   bool damaged;
   duralog_damage damage;
   duralog_diagnostic diagnostic;
@@ -39,6 +41,7 @@ static inline duralog_error reader_check(const struct duralog_reader *r) {
 }
 
 static inline uint64_t reader_watermark(const struct duralog_reader *r) {
+  if (UNLIKELY(r->log->follow != NULL)) follow_look(r->log);
   return r->level == DURALOG_LEVEL_DURABLE
              ? atomic_load_explicit(&r->log->durable, memory_order_acquire)
              : atomic_load_explicit(&r->log->end, memory_order_acquire);

@@ -172,6 +172,18 @@ bool segment_open(const struct log_directory *d, uint64_t number, bool writable,
   return ok;
 }
 
+void segment_look_again(const struct log_directory *d, struct segment *s) {
+  uint8_t page[SEGMENT_HEADER_BYTES];
+  if (s->writable || atomic_load(&s->started)) return;
+  int64_t n = io_read(d->io, s->file, page, sizeof page, 0);
+  struct start start;
+  if (n != sizeof page ||
+      start_decode(&start, page, d->uuid, s->number) != BLOCK_VALID)
+    return;
+  s->start = start;
+  atomic_store(&s->started, true);
+}
+
 void segment_close(const struct log_directory *d, struct segment *s) {
   io_env *io = d->io;
   /* Neither reports a write-back error; what matters was synced (pitfall 8). */

@@ -39,7 +39,8 @@ struct segment {
   bool data_synced;
   _Atomic bool sealed;
 
-  uint64_t populated; /* position up to which pages were faulted in */
+  struct segment *next_orphan; /* see catalog_replace */
+  uint64_t populated;          /* position up to which pages were faulted in */
   _Atomic uint32_t
       pins; /* readers and holds; under the catalog's lock from 0 */
   struct frame_index index; /* of offsets */
@@ -63,6 +64,10 @@ bool segment_create(const struct log_directory *, uint64_t number,
 /* Open an existing one and read its header page. */
 bool segment_open(const struct log_directory *, uint64_t number, bool writable,
                   bool mapped, struct segment **, struct segment_failure *);
+
+/* One that had not been in use when it was opened may be so by now: another
+ * process writes it. */
+void segment_look_again(const struct log_directory *, struct segment *);
 
 void segment_close(const struct log_directory *, struct segment *);
 

@@ -52,6 +52,12 @@ int sim_name_find(const struct sim_directory *d, const char *text) {
   return file == SIM_NO_FILE ? -ENOENT : file;
 }
 
+void sim_name_settle(struct sim_directory *d, const char *text) {
+  struct sim_name *n = name_entry(d, text);
+  n->files[0] = (int16_t)sim_name_live(n);
+  n->count = 1;
+}
+
 int sim_name_set(struct sim_directory *d, const char *text, int file) {
   enum { VERSIONS = sizeof d->names->files / sizeof *d->names->files };
   struct sim_name *n = name_entry(d, text);
@@ -158,6 +164,7 @@ int sim_file_resize(struct sim_disk *disk, struct sim_file *f, uint64_t size) {
     return -disk->room_error;
   file_reserve(f, size);
   f->size = size;
+  if (f->scratch) f->size_count = 0;
   if (f->size_count == SIZES) f->size_count--;
   f->sizes[f->size_count++] = size;
   return 0;
@@ -205,7 +212,7 @@ void sim_file_write(struct sim_file *f, const void *bytes, size_t size,
 }
 
 void sim_file_map_writable(struct sim_file *f) {
-  if (f->seen) return;
+  if (f->seen || f->scratch) return;
   file_part(f);
   f->seen = malloc(f->capacity);
   if (!f->seen) abort();
@@ -440,7 +447,8 @@ static void survive_harm(const struct sim_file *f, int block, uint8_t *bytes) {
 
 /* A file without unsynced changes, with this content. */
 static struct sim_file *file_put(struct sim_disk *to, int i, uint64_t capacity,
-                                 uint64_t size, const uint8_t *bytes) {
+                                 uint64_t size, const uint8_t *bytes,
+                                 bool scratch) {
   struct sim_file *f = &to->files[i];
   if (f->capacity == capacity && f->cache) { /* used before: keep the memory */
     if (f->disk != f->cache) free(f->disk);
@@ -458,6 +466,7 @@ static struct sim_file *file_put(struct sim_disk *to, int i, uint64_t capacity,
   if (capacity) memcpy(f->cache, bytes, capacity);
   f->disk = f->cache;
   f->used = true;
+  f->scratch = scratch;
   f->capacity = capacity;
   f->size = f->sizes[0] = size;
   f->size_count = 1;
@@ -520,7 +529,7 @@ void sim_disk_survivor(const struct sim_disk *from,
   for (int i = 0; i < from->file_count || i < to->file_count; i++) {
     const struct sim_file *f = &from->files[i];
     if (needed[i])
-      file_put(to, i, f->capacity, f->sizes[0], f->disk);
+      file_put(to, i, f->capacity, f->sizes[0], f->disk, f->scratch);
     else
       to->files[i].used = false;
   }
@@ -561,7 +570,8 @@ void sim_disk_copy(const struct sim_disk *from, struct sim_disk *to) {
     const struct sim_file *f = &from->files[i];
     if (f->used)
       file_put(to, i, f->capacity, f->size,
-               f->seen && from->broken[SIM_STORES_OUTLIVE] ? f->disk : f->cache)
+               f->seen && from->broken[SIM_STORES_OUTLIVE] ? f->disk : f->cache,
+               f->scratch)
           ->locked_by = from->broken[SIM_LOCK_ENDS] ? f->locked_by : 0;
     else
       to->files[i].used = false;
@@ -579,7 +589,7 @@ static uint64_t checksum(const struct sim_disk *disk, bool durable) {
     for (size_t i = 0; i < dir->name_count; i++) {
       const struct sim_name *n = &dir->names[i];
       int file = durable ? n->files[0] : sim_name_live(n);
-      if (file == SIM_NO_FILE) continue;
+      if (file == SIM_NO_FILE || disk->files[file].scratch) continue;
       const struct sim_file *f = &disk->files[file];
       uint64_t name = checksum64(n->text, strlen(n->text), 0);
       uint64_t size = durable ? f->sizes[0] : f->size;

@@ -74,6 +74,7 @@ struct sim_version {
 
 struct sim_file {
   bool used;
+  bool scratch;    /* stored at once; what it holds counts for nothing */
   int maps;        /* that show the cache */
   bool late_error; /* JOURNAL: the next sync reports what this one did not */
   int locked_by;   /* handle + 1 */
@@ -123,6 +124,8 @@ int sim_directory_make(struct sim_disk *, const char *path);
 /* The file that the name stands for now, or -ENOENT. */
 int sim_name_find(const struct sim_directory *, const char *text);
 int sim_name_set(struct sim_directory *, const char *text, int file);
+/* The name of a scratch file: as it is, for good. */
+void sim_name_settle(struct sim_directory *, const char *text);
 void sim_names_sync(struct sim_directory *);
 static inline int sim_name_live(const struct sim_name *n) {
   return n->files[n->count - 1];

@@ -209,7 +209,10 @@ static bool move_durable(struct duralog *log, uint64_t durable,
   bool moves = durable > atomic_load(&log->durable);
   INVARIANT(durable <= atomic_load(&log->end));
   STEP(log->io, "sync/advance");
-  if (moves) atomic_store(&log->durable, durable);
+  if (moves) {
+    atomic_store(&log->durable, durable);
+    atomic_store(&log->control->durable, durable);
+  }
   if (bytes > atomic_load(&log->durable_bytes))
     atomic_store(&log->durable_bytes, bytes);
   return moves;

@@ -71,6 +71,9 @@ static duralog_error wait_level(duralog *log, uint64_t offset,
     return DURALOG_E_ARGUMENT;
   if (level == DURALOG_LEVEL_DEFAULT)
     level = log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
+  if (log->follow)
+    return follow_wait(log, NULL, level, offset,
+                       log_deadline(log->io, timeout_ms));
   if (log->read_only) {
     bool there = level == DURALOG_LEVEL_DURABLE
                      ? atomic_load(&log->durable) > offset

@@ -250,10 +250,69 @@ static void plot_damage(struct story *s) {
   }
 }
 
+/* ---- a reading process beside two writers, one after the other ---- */
+
+static duralog *open_follower(struct story *s, duralog_reader **r) {
+  duralog_options o = s->options;
+  duralog *writer = s->log, *follower = NULL;
+  bool poisoned = s->poisoned;
+  o.read_only = true;
+  o.copying_reads = s->now.mode % 2;
+  if (story_open(s, &o, DURALOG_OK)) follower = s->log;
+  if (follower && !s->follows) CHECK_OK(duralog_close(&follower));
+  s->log = writer;
+  s->poisoned = poisoned;
+  if (follower && duralog_reader_open(follower, DURALOG_LEVEL_WRITTEN, r))
+    CHECK_OK(duralog_close(&follower)); /* no memory: met by other stories */
+  return follower;
+}
+
+/* What is there is seen by the end of each scene where nothing fails for ever.
+ */
+static void follow(struct story *s, duralog *follower, duralog_reader *r,
+                   uint64_t *position) {
+  story_follow(s, follower, r, position);
+  CHECK(*position <= s->end);
+  if (!s->now.ever) CHECK_EQUAL(*position, s->end);
+}
+
+static void second_writer(struct story *s, duralog *follower, duralog_reader *r,
+                          uint64_t *position) {
+  if (!story_open(s, &s->options, DURALOG_OK)) return;
+  append_many(s, 5, SINGLE, DURALOG_LEVEL_WRITTEN);
+  story_follow(s, follower, r, position);
+  story_sync(s);
+  story_follow_wait(s, follower, r);
+  story_close_beside(s);
+}
+
+static void plot_follow(struct story *s) {
+  duralog_reader *r = NULL;
+  uint64_t position = 0;
+  if (!story_open(s, &s->options, DURALOG_OK)) return;
+  append_many(s, 2, SINGLE, DURALOG_LEVEL_DEFAULT);
+  duralog *follower = open_follower(s, &r);
+  if (!follower) {
+    story_close(s);
+    return;
+  }
+  for (int i = 0; i < 3; i++) {
+    append_many(s, 3, SINGLE, DURALOG_LEVEL_WRITTEN);
+    story_tick(s);
+    follow(s, follower, r, &position);
+  }
+  story_follow_wait(s, follower, r);
+  story_close_beside(s);
+  second_writer(s, follower, r, &position);
+  CHECK_OK(duralog_reader_close(&r));
+  CHECK_OK(duralog_close(&follower));
+}
+
 void plot_run(struct story *s) {
   switch (s->now.plot) {
     case PLOT_UNCLEAN: plot_unclean(s); break;
     case PLOT_DAMAGE: plot_damage(s); break;
+    case PLOT_FOLLOW: plot_follow(s); break;
     default: plot_life(s); break;
   }
 }

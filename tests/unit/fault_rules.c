@@ -24,7 +24,7 @@ static const uint32_t documented[] = {
     [CALL_READER_OPEN] = BIT(E_RESOURCES),
     [CALL_READ] = BIT(E_RESOURCES) | BIT(E_IO) | BIT(E_CORRUPT),
     [CALL_HOLD] = BIT(E_RESOURCES),
-    [CALL_READER_WAIT] = BIT(E_POISONED),
+    [CALL_READER_WAIT] = BIT(E_POISONED) | BIT(E_RESOURCES) | BIT(E_IO),
     [CALL_SEGMENT] = BIT(E_RESOURCES) | BIT(E_IO),
 };
 
@@ -97,6 +97,8 @@ const char *rules_object(enum call call, const struct fault_case *c,
 
 /* ---- the benign list ----
  *
+ * A follower makes its table of segments again at its next look.
+ *
  * What fails while a failure is being undone (io/dir_remove, io/unlink) comes
  * out as that failure, and is not here. */
 
@@ -126,9 +128,16 @@ static struct benign {
     {"io/locked", ENOENT, "no lock file: no writer", false},
     {"io/locked", ENOLCK, "no lock can be told: no writer", false},
     {"io/wait", 0, "every sleeper looks again", false},
+    {"io/fence_join", 0, "sleepers nap and look", false},
+    {"scratch/open", 0, "made anew, or looked at without sleeping on it",
+     false},
 };
 
 const char *rules_benign(const struct fault_case *c) {
+  if (c->plot == PLOT_FOLLOW &&
+      (is(c, "io/alloc") || is(c, "io/dir_list") || is(c, "io/file_open") ||
+       is(c, "io/file_read")))
+    return "a follower looks again";
   /* Only settling can do without memory. */
   if (is(c, "io/alloc") && c->plot != PLOT_UNCLEAN) return NULL;
   for (size_t i = 0; i < COUNT_OF(benign); i++)

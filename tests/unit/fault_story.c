@@ -181,6 +181,11 @@ static void check_opened(struct story *s, const duralog_report *r,
     CHECK_EQUAL(r->damage_count, 0);
   }
   s->writer_lives = r->writer_lives;
+  s->follows = r->follows;
+  /* What cannot be shared or followed is told by the report alone. */
+  bool alone = r->unshared || (o->read_only && r->writer_lives && !r->follows);
+  if (alone && !s->damaged) CHECK(s->fired);
+  s->surfaced += alone && s->fired;
   s->end = r->end;
   if (o->read_only) return;
   if (lossy && s->promised > r->end) s->promised = r->end;
@@ -227,6 +232,16 @@ void story_close(struct story *s) {
   if (!read_only) s->floor = s->end;
   const struct resources none = {.handles = s->handles};
   check_resources(s, &none);
+}
+
+void story_close_beside(struct story *s) {
+  story_look(s);
+  duralog_error error = duralog_close(&s->log);
+  CHECK(s->log == NULL);
+  went_well(s, CALL_CLOSE, error, DURALOG_OK);
+  if (!error) s->promised = s->end;
+  s->poisoned = false;
+  s->floor = s->end;
 }
 
 void story_kill(struct story *s) {
@@ -445,6 +460,55 @@ static uint64_t read_forward(struct story *s, duralog_reader *r,
   if (*error == DURALOG_E_AT_END && n && !s->damaged)
     CHECK(last != UINT64_MAX); /* no half batch */
   return n;
+}
+
+/* A new epoch begins where the reader stands; what could not be read may have
+ * hidden where, and then it goes back. */
+static void follow_epoch_told(struct story *s, duralog_reader *r,
+                              uint64_t *position) {
+  uint64_t offset, epoch;
+  CHECK_OK(duralog_reader_divergence(r, &offset, &epoch));
+  if (offset >= *position) return;
+  CHECK(s->fired);
+  CHECK_OK(duralog_seek(r, DURALOG_SEEK_OFFSET, offset));
+  *position = offset;
+}
+
+void story_follow(struct story *s, duralog *follower, duralog_reader *r,
+                  uint64_t *position) {
+  duralog *writer = s->log;
+  bool poisoned = s->poisoned, again = true;
+  duralog_record record;
+  s->log = follower;
+  s->poisoned = false;
+  while (again) {
+    duralog_error error = duralog_read_next(r, &record);
+    if (error == DURALOG_OK) {
+      check_record(s, &record);
+      CHECK_EQUAL(record.offset, *position);
+      ++*position;
+    } else if (error == DURALOG_E_EPOCH) {
+      follow_epoch_told(s, r, position);
+    } else {
+      again = !went_well(s, CALL_READ, error, DURALOG_E_AT_END) && !s->now.ever;
+    }
+  }
+  s->log = writer;
+  s->poisoned = poisoned;
+}
+
+void story_follow_wait(struct story *s, duralog *follower, duralog_reader *r) {
+  duralog *writer = s->log;
+  bool poisoned = s->poisoned;
+  s->log = follower;
+  duralog_error error = duralog_reader_wait(r, 1);
+  /* It was behind by what failed before. */
+  bool behind = s->fired && (error == DURALOG_OK || error == DURALOG_E_EPOCH ||
+                             error == DURALOG_E_NO_WRITER);
+  if (!behind && (!poisoned || error != DURALOG_E_POISONED))
+    went_well(s, CALL_READER_WAIT, error, DURALOG_E_TIMEOUT);
+  s->log = writer;
+  s->poisoned = poisoned;
 }
 
 static uint64_t read_back(struct story *s, duralog_reader *r) {

@@ -25,7 +25,7 @@ enum mode {
   MODES
 };
 
-enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOTS };
+enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOT_FOLLOW, PLOTS };
 
 /* One case: the point fires at its k-th call, once or from then on. At a step
  * the process ends: error 0 kills it, n cuts the power with seed n - 1. */
@@ -67,6 +67,7 @@ struct story {
   duralog *log;
   bool poisoned;
   bool writer_lives; /* as the last opening reported it */
+  bool follows;      /* the same */
   uint64_t frozen;   /* `durable` when it was */
 
   uint64_t surfaced; /* errors that the fault came out as */
@@ -84,6 +85,8 @@ void story_begin(struct story *, const struct fault_case *, struct sim *,
 bool story_open(struct story *, const duralog_options *,
                 duralog_error expected);
 void story_close(struct story *);
+/* The same with a follower open beside it. */
+void story_close_beside(struct story *);
 void story_kill(struct story *); /* not with real files */
 
 /* Read the watermarks and hold them against what is known. */
@@ -97,6 +100,11 @@ void story_sync(struct story *);
 void story_wait(struct story *);
 void story_read(struct story *);
 void story_segments(struct story *);
+/* A follower's reader takes all there is, from `*position` on. */
+void story_follow(struct story *, duralog *follower, duralog_reader *,
+                  uint64_t *position);
+/* Its wait for one more record that is not going to come. */
+void story_follow_wait(struct story *, duralog *follower, duralog_reader *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
 

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Following a writer in another process: a read-only log whose watermarks are
+ * those of the control file, for as long as it likes, over any number of
+ * writers.
+ *
+ * Nothing here trusts the file (control.h). Within one generation watermarks
+ * are only taken when they grow. At a new generation the table of segments is
+ * made from the directory again, since a recovery may have removed some and
+ * others may have taken their names; who reads keeps what it has pinned.
+ *
+ * Epochs. A reader that stood at an epoch may have read records that the next
+ * writer did not find any more. So it is told of each new epoch, before it gets
+ * any record of it, and where: at the first offset of an epoch above the one it
+ * knows. The log itself says which that is, by its frames, also where several
+ * writers came and went in between.
+ *
+ * Waiting. The writer wakes those who have set their bit. Everything else a
+ * sleeper has to find out by itself, ten times a second: whether the kernel
+ * still holds the writer's lock, and whether the file under the name is still
+ * the one it looks at. Process ids would mean nothing between containers.
+ */
+#include <errno.h>
+
+#include "open.h"
+
+enum {
+  CONTROLS_MAX = 16, /* control files in one handle's life */
+  LOOK_NS = 100 * 1000 * 1000,
+  NAP_NS = 10 * 1000 * 1000 /* where a sleeper cannot be sure to be woken */
+};
+
+struct follow {
+  struct mutex lock;
+  /* The last one counts; older ones stay mapped for those who still look. */
+  struct control *controls[CONTROLS_MAX];
+  bool writable[CONTROLS_MAX];
+  _Atomic uint32_t count;
+  _Atomic uint64_t generation; /* whose watermarks the log has */
+  _Atomic uint64_t buried;     /* as in struct follow_place, for duralog_wait */
+};
+
+static struct control *current(const struct follow *f, bool *writable) {
+  uint32_t i = atomic_load(&f->count) - 1;
+  *writable = f->writable[i];
+  return f->controls[i];
+}
+
+/* ---- watermarks ---- */
+
+/* The segments that are there, up to the writer's newest. */
+static bool list_again(struct duralog *log, uint64_t active) {
+  struct opening o = {.path = "", .log = log};
+  bool ok =
+      directory_list(&o) == DURALOG_OK && directory_read_meta(&o) == DURALOG_OK;
+  size_t count = 0;
+  while (ok && count < o.listing.segments.count &&
+         o.listing.segments.numbers[count] <= active)
+    count++;
+  ok = ok && catalog_replace(&log->catalog, &log->directory,
+                             o.listing.segments.numbers, count);
+  if (ok && !o.meta_lost) {
+    atomic_store(&log->accepted_offset, o.meta.accepted_offset);
+    atomic_store(&log->accepted_segment, o.meta.accepted_segment);
+  }
+  listing_free(&o.listing, log->io);
+  return ok;
+}
+
+/* Take over a view, with the lock held; false: to be tried again. */
+static bool adopt(struct duralog *log, const struct control_view *v) {
+  struct follow *f = log->follow;
+  uint64_t durable = min_u64(v->durable, v->end);
+  bool new = v->generation != atomic_load(&f->generation);
+  if (new && !list_again(log, v->active)) return false;
+  if (new || v->active > atomic_load(&log->active))
+    atomic_store(&log->active, v->active);
+  if (new &&durable < atomic_load(&log->durable))
+    atomic_store(&log->durable, durable);
+  if (new || v->end > atomic_load(&log->end)) atomic_store(&log->end, v->end);
+  if (durable > atomic_load(&log->durable))
+    atomic_store(&log->durable, durable);
+  if (new || v->epoch > atomic_load(&log->epoch))
+    atomic_store(&log->epoch, v->epoch);
+  atomic_store(&f->generation, v->generation);
+  return true;
+}
+
+void follow_look(struct duralog *log) {
+  struct follow *f = log->follow;
+  struct control_view v;
+  bool writable;
+  mutex_lock(log->io, &f->lock);
+  if (control_look(current(f, &writable), &v)) (void)adopt(log, &v);
+  mutex_unlock(log->io, &f->lock);
+}
+
+/* ---- segments ---- */
+
+/* With the lock held. */
+static enum catalog_result admit(struct duralog *log, uint64_t number,
+                                 struct segment_failure *why) {
+  struct segment *s;
+  if (!segment_open(&log->directory, number, false, log->catalog.mapped, &s,
+                    why)) {
+    bool failed = why->os_error != 0;
+    return failed ? CATALOG_FAILED : CATALOG_DAMAGED;
+  }
+  if (!atomic_load(&s->started)) {
+    segment_close(&log->directory, s);
+    return CATALOG_ABSENT;
+  }
+  if (!catalog_add(&log->catalog, log->io, number, s)) {
+    segment_close(&log->directory, s);
+    *why = (struct segment_failure){.os_error = ENOMEM,
+                                    .position = NONE,
+                                    .text = "no memory for one more segment"};
+    return CATALOG_FAILED;
+  }
+  catalog_unpin(&log->catalog, &log->directory, s);
+  return CATALOG_OK;
+}
+
+enum catalog_result follow_admit(struct duralog *log, uint64_t number,
+                                 struct segment_failure *why) {
+  enum catalog_result result = CATALOG_OK;
+  mutex_lock(log->io, &log->follow->lock);
+  uint64_t to = min_u64(number, atomic_load(&log->active));
+  uint64_t last = catalog_last(&log->catalog, log->io);
+  /* However far `active` says, the first one that is not there ends it. */
+  while (last < to && result == CATALOG_OK) {
+    result = admit(log, last + 1, why);
+    if (result == CATALOG_OK) last++;
+  }
+  mutex_unlock(log->io, &log->follow->lock);
+  return last >= number         ? CATALOG_OK
+         : result == CATALOG_OK ? CATALOG_ABSENT
+                                : result;
+}
+
+/* ---- epochs ---- */
+
+/* Where the last segment begins that began in an epoch up to this one. */
+static uint64_t begin_search(struct duralog *log, uint64_t epoch) {
+  uint64_t from = log->start, number = catalog_last(&log->catalog, log->io);
+  for (bool found = false; !found && number > 0; number--) {
+    struct segment *s;
+    struct segment_failure why;
+    if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
+        CATALOG_OK)
+      continue;
+    found = atomic_load(&s->started) && s->start.epoch <= epoch &&
+            s->start.offset <= atomic_load(&log->end);
+    if (found) from = max_u64(from, s->start.offset);
+    catalog_unpin(&log->catalog, &log->directory, s);
+  }
+  return from;
+}
+
+/* The first offset, from the reader's position on, of a record above the
+ * epoch, or the end. Damage before it might hide it, and counts as it. */
+static duralog_error search(duralog_reader *r, uint64_t epoch, uint64_t *out) {
+  uint64_t hidden_from = NONE;
+  for (;;) {
+    duralog_record record;
+    duralog_damage damage;
+    uint64_t at = 0;
+    duralog_error error = duralog_read_next(r, &record);
+    (void)duralog_tell(r, &at);
+    if (error == DURALOG_OK && record.epoch <= epoch) {
+      hidden_from = NONE;
+      continue;
+    }
+    *out = min_u64(hidden_from, error ? at : record.offset);
+    if (error == DURALOG_OK || error == DURALOG_E_AT_END) return DURALOG_OK;
+    if (error != DURALOG_E_CORRUPT) return error;
+    hidden_from = *out;
+    if (duralog_reader_diagnose(r, &damage, NULL) || damage.to <= at ||
+        duralog_seek(r, DURALOG_SEEK_OFFSET, damage.to))
+      return DURALOG_OK;
+  }
+}
+
+static duralog_error find_divergence(struct duralog *log, uint64_t epoch,
+                                     uint64_t *out) {
+  duralog_reader *r;
+  struct segment_failure why;
+  (void)follow_admit(log, NONE, &why);
+  duralog_error error = duralog_reader_open(log, DURALOG_LEVEL_WRITTEN, &r);
+  if (error) return error;
+  reader_follow_place(r)->epoch = NONE;
+  *out = begin_search(log, epoch);
+  error = duralog_seek(r, DURALOG_SEEK_OFFSET, *out);
+  if (!error) error = search(r, epoch, out);
+  (void)duralog_reader_close(&r);
+  return error == DURALOG_E_RANGE ? DURALOG_OK : error;
+}
+
+void follow_enter(struct duralog *log, struct follow_place *p) {
+  p->epoch = NONE;
+  if (!log->follow) return;
+  follow_look(log);
+  p->generation = atomic_load(&log->follow->generation);
+  p->epoch = atomic_load(&log->epoch);
+}
+
+static duralog_error tell_epoch(struct duralog *log, struct follow_place *p,
+                                uint64_t epoch, uint64_t offset) {
+  uint64_t generation = atomic_load(&log->follow->generation), divergence;
+  if (generation == p->generation) { /* its first append came after us */
+    p->epoch = epoch;
+    return DURALOG_OK;
+  }
+  duralog_error error = find_divergence(log, p->epoch, &divergence);
+  if (error) return error;
+  /* What it had not gone back from before is still so. */
+  if (p->beyond) divergence = min_u64(divergence, p->divergence);
+  p->generation = generation;
+  p->epoch = p->divergence_epoch = epoch;
+  p->divergence = divergence;
+  p->diverged = true;
+  p->beyond = offset > divergence;
+  return DURALOG_E_EPOCH;
+}
+
+duralog_error follow_epoch(struct duralog *log, struct follow_place *p,
+                           uint64_t offset) {
+  bool writable;
+  uint64_t epoch = atomic_load_explicit(&current(log->follow, &writable)->epoch,
+                                        memory_order_acquire);
+  if (UNLIKELY(epoch > p->epoch)) {
+    follow_look(log);
+    epoch = atomic_load(&log->epoch);
+    duralog_error error =
+        epoch > p->epoch ? tell_epoch(log, p, epoch, offset) : DURALOG_OK;
+    if (error) return error;
+  }
+  return UNLIKELY(p->beyond && offset > p->divergence) ? DURALOG_E_EPOCH
+                                                       : DURALOG_OK;
+}
+
+duralog_error follow_met(struct duralog *log, struct follow_place *p,
+                         uint64_t epoch, uint64_t offset) {
+  follow_look(log);
+  return tell_epoch(log, p, max_u64(epoch, atomic_load(&log->epoch)), offset);
+}
+
+/* ---- waiting ---- */
+
+struct sleeper {
+  struct duralog *log;
+  struct follow_place *place; /* NULL: nobody to be told of epochs */
+  _Atomic uint64_t *buried;
+  bool durable;
+  uint64_t offset, deadline, looked_at;
+};
+
+/* What the wait is over by; AT_END: nothing yet. */
+static duralog_error sleeper_look(struct sleeper *s) {
+  struct duralog *log = s->log;
+  follow_look(log);
+  if (s->place) {
+    duralog_error error = follow_epoch(log, s->place, s->offset);
+    if (error) return error;
+  }
+  uint64_t mark = atomic_load(s->durable ? &log->durable : &log->end);
+  return mark > s->offset ? DURALOG_OK : DURALOG_E_AT_END;
+}
+
+/* Another file under the name, of a writer that lives: go on with that. */
+static void look_for_another_control(struct duralog *log) {
+  struct follow *f = log->follow;
+  struct control *other;
+  struct control_view v;
+  bool writable;
+  if (control_open(&log->directory, &other, &writable)) return;
+  mutex_lock(log->io, &f->lock);
+  bool before;
+  uint32_t count = atomic_load(&f->count);
+  uint64_t generation = atomic_load(&current(f, &before)->generation);
+  bool better = count < CONTROLS_MAX && control_look(other, &v) &&
+                v.state != CONTROL_CLOSED && v.generation != generation;
+  if (better) {
+    f->controls[count] = other;
+    f->writable[count] = writable;
+    atomic_store(&f->count, count + 1);
+  }
+  mutex_unlock(log->io, &f->lock);
+  if (!better) control_close(&log->directory, other);
+}
+
+/* How it stands with the writer: NO_WRITER is said once for each. OK: there is
+ * one, or it was said; `*gone` then. */
+static duralog_error look_at_writer(struct sleeper *s, bool *gone) {
+  struct duralog *log = s->log;
+  bool writable;
+  uint32_t state = atomic_load(&current(log->follow, &writable)->state);
+  int locked = log->io->locked(log->io, log->directory.handle, LOCK_NAME);
+  *gone = locked == 0 || state == CONTROL_CLOSED;
+  s->looked_at = log->io->now(log->io);
+  if (locked != 0) look_for_another_control(log);
+  if (!*gone)
+    return state == CONTROL_POISONED ? DURALOG_E_POISONED : DURALOG_OK;
+  uint64_t generation = atomic_load(&log->follow->generation);
+  if (atomic_exchange(s->buried, generation) == generation) return DURALOG_OK;
+  /* What it left behind comes first. */
+  duralog_error error = sleeper_look(s);
+  return error == DURALOG_E_AT_END ? DURALOG_E_NO_WRITER : error;
+}
+
+/* One nap: until woken, or as long as may be slept without a look at the
+ * writer. What the second look finds, or AT_END. */
+static duralog_error nap(struct sleeper *s) {
+  struct duralog *log = s->log;
+  io_env *io = log->io;
+  bool writable;
+  struct control *c = current(log->follow, &writable);
+  _Atomic uint32_t *word = s->durable ? &c->durable_word : &c->end_word;
+  uint32_t bit = s->durable ? CONTROL_DURABLE_SLEEPERS : CONTROL_END_SLEEPERS;
+  uint64_t longest = LOOK_NS;
+  uint32_t value = atomic_load(word);
+  uint64_t generation = atomic_load(&c->generation);
+  uint32_t state = atomic_load(&c->state);
+  if (writable) atomic_fetch_or(&c->attention, bit);
+  if (!writable || !atomic_load(&c->fenced) || !io->fence_shared(io) ||
+      state == CONTROL_BUILDING)
+    longest = NAP_NS;
+  duralog_error error = sleeper_look(s);
+  bool still = atomic_load(&c->generation) == generation &&
+               atomic_load(&c->state) == state;
+  if (error == DURALOG_E_AT_END && still)
+    (void)io->wait_shared(io, word, value,
+                          min_u64(s->deadline, io->now(io) + longest));
+  return error;
+}
+
+duralog_error follow_wait(struct duralog *log, struct follow_place *place,
+                          duralog_level level, uint64_t offset,
+                          uint64_t deadline) {
+  io_env *io = log->io;
+  struct sleeper s = {.log = log,
+                      .place = place,
+                      .buried = place ? &place->buried : &log->follow->buried,
+                      .durable = level == DURALOG_LEVEL_DURABLE,
+                      .offset = offset,
+                      .deadline = deadline,
+                      .looked_at = io->now(io)};
+  for (;;) {
+    duralog_error error = sleeper_look(&s);
+    if (error != DURALOG_E_AT_END) return error;
+    uint64_t now = io->now(io);
+    bool writable, gone = false;
+    uint32_t state = atomic_load(&current(log->follow, &writable)->state);
+    if (now >= deadline || state != CONTROL_LIVE ||
+        now - s.looked_at >= LOOK_NS) {
+      error = look_at_writer(&s, &gone);
+      if (error) return error;
+    }
+    if (now >= deadline) return DURALOG_E_TIMEOUT;
+    error = nap(&s);
+    if (error != DURALOG_E_AT_END) return error;
+  }
+}
+
+/* ---- beginning and end ---- */
+
+void follow_begin(struct duralog *log) {
+  struct control *c;
+  struct control_view v;
+  bool writable;
+  if (control_open(&log->directory, &c, &writable)) return;
+  bool lives = control_look(c, &v) && v.state != CONTROL_CLOSED;
+  struct follow *f = lives ? log->io->alloc(log->io, sizeof *f) : NULL;
+  if (!f) {
+    control_close(&log->directory, c);
+    return;
+  }
+  f->controls[0] = c;
+  f->writable[0] = writable;
+  atomic_store(&f->count, 1);
+  atomic_store(&f->generation, ~v.generation);
+  log->follow = f;
+  if (!adopt(log, &v)) follow_end(log);
+}
+
+void follow_end(struct duralog *log) {
+  struct follow *f = log->follow;
+  for (uint32_t i = 0; i < atomic_load(&f->count); i++)
+    control_close(&log->directory, f->controls[i]);
+  log->follow = NULL;
+  log->io->free(log->io, f);
+}
+
+duralog_error duralog_reader_divergence(duralog_reader *r, uint64_t *offset,
+                                        uint64_t *epoch) {
+  uint64_t at; /* whether the reader may be used at all */
+  duralog_error error = duralog_tell(r, &at);
+  if (error) return error;
+  const struct follow_place *p = reader_follow_place(r);
+  if (!offset || !p->diverged) return DURALOG_E_ARGUMENT;
+  *offset = p->divergence;
+  if (epoch) *epoch = p->divergence_epoch;
+  return DURALOG_OK;
+}
