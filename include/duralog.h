@@ -287,7 +287,8 @@ typedef struct duralog_report {
   bool rebooted;     /* the machine has rebooted since the last writer */
   bool reboot_known; /* whether `rebooted` could be told */
   bool writer_lives; /* read-only: a writer was alive */
-  bool follows;      /* read-only: its appends are seen; otherwise a snapshot */
+  bool follows;      /* read-only: the appends of whoever writes, now or later,
+                      * are seen; otherwise a snapshot */
   bool unshared;     /* writing: no control file could be made (no space, for
                       * one), so that other processes get snapshots */
   bool fs_overlay, fs_memory, fs_fuse; /* a file system with weaker promises:
@@ -313,10 +314,12 @@ typedef struct duralog_report {
  *
  * read_only: recovers in memory and writes nothing; works without write
  * permission. `durable` is what the files prove, which may be less than a
- * writer knew. If a writer is alive the handle follows it, and the next ones
- * after it: watermarks, also `durable`, are the writer's, readers and waits go
- * along with it. report->follows says so. Otherwise (no writer, or the control
- * file cannot be used) it is a snapshot as of opening, for good.
+ * writer knew. The handle follows whoever writes, now or later: watermarks,
+ * also `durable`, are the writer's, readers and waits go along with it. (The
+ * file `control` tells of a new writer at once; where none has been made yet,
+ * the waits look for it.) report->follows says so. Otherwise it is a snapshot
+ * as of opening, for good: where a writer lives whose control file cannot be
+ * used, where the log is damaged, or memory is short.
  *
  * Errors; the files are unchanged after each, and no handle exists:
  *   ARGUMENT     NULL path or log, unknown struct_size, a value out of bounds,

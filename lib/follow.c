@@ -2,7 +2,9 @@
  *
  * Following a writer in another process: a read-only log whose watermarks are
  * those of the control file, for as long as it likes, over any number of
- * writers.
+ * writers, the first of which may be yet to come. What recovery found counts
+ * until there is one: the file of a writer that was dead before says nothing,
+ * since the machine may have stopped in between.
  *
  * Nothing here trusts the file (control.h). Within one generation watermarks
  * are only taken when they grow. At a new generation the table of segments is
@@ -13,7 +15,9 @@
  * writer did not find any more. So it is told of each new epoch, before it gets
  * any record of it, and where: at the first offset of an epoch above the one it
  * knows. The log itself says which that is, by its frames, also where several
- * writers came and went in between.
+ * writers came and went in between. The epoch in the control file only says
+ * that it is time to look: whatever stands there, a record of a later writer is
+ * not given out untold.
  *
  * Waiting. The writer wakes those who have set their bit. Everything else a
  * sleeper has to find out by itself, ten times a second: whether the kernel
@@ -36,7 +40,9 @@ struct follow {
   struct control *controls[CONTROLS_MAX];
   bool writable[CONTROLS_MAX];
   _Atomic uint32_t count;
-  _Atomic uint64_t generation; /* whose watermarks the log has */
+  _Atomic uint64_t generation; /* that was looked at last */
+  bool adopted;                /* the log has its watermarks */
+  _Atomic uint64_t proven;     /* epoch: of a record that was met */
   _Atomic uint64_t buried;     /* as in struct follow_place, for duralog_wait */
 };
 
@@ -72,6 +78,7 @@ static bool adopt(struct duralog *log, const struct control_view *v) {
   struct follow *f = log->follow;
   uint64_t durable = min_u64(v->durable, v->end);
   bool new = v->generation != atomic_load(&f->generation);
+  if (!new && !f->adopted) return true; /* dead, and recovery knows more */
   if (new && !list_again(log, v->active)) return false;
   if (new || v->active > atomic_load(&log->active))
     atomic_store(&log->active, v->active);
@@ -83,6 +90,7 @@ static bool adopt(struct duralog *log, const struct control_view *v) {
   if (new || v->epoch > atomic_load(&log->epoch))
     atomic_store(&log->epoch, v->epoch);
   atomic_store(&f->generation, v->generation);
+  f->adopted = true;
   return true;
 }
 
@@ -125,8 +133,9 @@ enum catalog_result follow_admit(struct duralog *log, uint64_t number,
                                  struct segment_failure *why) {
   enum catalog_result result = CATALOG_OK;
   mutex_lock(log->io, &log->follow->lock);
-  uint64_t to = min_u64(number, atomic_load(&log->active));
   uint64_t last = catalog_last(&log->catalog, log->io);
+  uint64_t to =
+      log->follow->adopted ? min_u64(number, atomic_load(&log->active)) : last;
   /* However far `active` says, the first one that is not there ends it. */
   while (last < to && result == CATALOG_OK) {
     result = admit(log, last + 1, why);
@@ -157,9 +166,17 @@ static uint64_t begin_search(struct duralog *log, uint64_t epoch) {
   return from;
 }
 
-/* The first offset, from the reader's position on, of a record above the
- * epoch, or the end. Damage before it might hide it, and counts as it. */
-static duralog_error search(duralog_reader *r, uint64_t epoch, uint64_t *out) {
+/* The first record above an epoch, and the newest one. */
+struct divergence {
+  uint64_t offset;
+  uint64_t epoch, newest_epoch;
+  bool found;
+};
+
+/* From the reader's position on. Damage before it might hide it, and counts as
+ * it. */
+static duralog_error search(duralog_reader *r, uint64_t epoch,
+                            struct divergence *d) {
   uint64_t hidden_from = NONE;
   for (;;) {
     duralog_record record;
@@ -171,56 +188,104 @@ static duralog_error search(duralog_reader *r, uint64_t epoch, uint64_t *out) {
       hidden_from = NONE;
       continue;
     }
-    *out = min_u64(hidden_from, error ? at : record.offset);
+    d->found = error == DURALOG_OK || hidden_from != NONE;
+    d->epoch = error == DURALOG_OK ? record.epoch : 0;
+    d->offset = min_u64(hidden_from, error ? at : record.offset);
     if (error == DURALOG_OK || error == DURALOG_E_AT_END) return DURALOG_OK;
     if (error != DURALOG_E_CORRUPT) return error;
-    hidden_from = *out;
+    hidden_from = d->offset;
     if (duralog_reader_diagnose(r, &damage, NULL) || damage.to <= at ||
         duralog_seek(r, DURALOG_SEEK_OFFSET, damage.to))
       return DURALOG_OK;
   }
 }
 
+static void look_at_newest(duralog_reader *r, struct divergence *d) {
+  duralog_record record;
+  d->newest_epoch = d->epoch;
+  if (!duralog_seek(r, DURALOG_SEEK_END, 0) &&
+      !duralog_read_previous(r, &record))
+    d->newest_epoch = max_u64(d->epoch, record.epoch);
+}
+
 static duralog_error find_divergence(struct duralog *log, uint64_t epoch,
-                                     uint64_t *out) {
+                                     struct divergence *d) {
   duralog_reader *r;
   struct segment_failure why;
   (void)follow_admit(log, NONE, &why);
   duralog_error error = duralog_reader_open(log, DURALOG_LEVEL_WRITTEN, &r);
   if (error) return error;
-  reader_follow_place(r)->epoch = NONE;
-  *out = begin_search(log, epoch);
-  error = duralog_seek(r, DURALOG_SEEK_OFFSET, *out);
-  if (!error) error = search(r, epoch, out);
+  reader_follow_place(r)->epoch = reader_follow_place(r)->heard = NONE;
+  *d = (struct divergence){.offset = begin_search(log, epoch)};
+  error = duralog_seek(r, DURALOG_SEEK_OFFSET, d->offset);
+  if (!error) error = search(r, epoch, d);
+  if (!error && d->found) look_at_newest(r, d);
   (void)duralog_reader_close(&r);
   return error == DURALOG_E_RANGE ? DURALOG_OK : error;
 }
 
+/* NONE stands for something else. */
+static uint64_t epoch_heard(const struct duralog *log) {
+  return min_u64(atomic_load(&log->epoch), NONE - 1);
+}
+
 void follow_enter(struct duralog *log, struct follow_place *p) {
-  p->epoch = NONE;
+  p->epoch = p->heard = NONE;
   if (!log->follow) return;
   follow_look(log);
   p->generation = atomic_load(&log->follow->generation);
-  p->epoch = atomic_load(&log->epoch);
+  p->heard = epoch_heard(log);
+  p->epoch = min_u64(p->heard, atomic_load(&log->follow->proven));
+  p->searched = NONE;
 }
 
-static duralog_error tell_epoch(struct duralog *log, struct follow_place *p,
-                                uint64_t epoch, uint64_t offset) {
-  uint64_t generation = atomic_load(&log->follow->generation), divergence;
-  if (generation == p->generation) { /* its first append came after us */
-    p->epoch = epoch;
+static void prove(struct follow *f, struct follow_place *p, uint64_t epoch) {
+  p->epoch = max_u64(p->epoch, epoch);
+  if (epoch > atomic_load(&f->proven)) atomic_store(&f->proven, epoch);
+}
+
+/* A later writer may have appended. `met`: an epoch above the one that the
+ * reader knows, of a record; 0: only the control file says so. What was heard
+ * of by the time that the reader's writer went is what it knows, unless no
+ * record bears that out. */
+static duralog_error later_writer(struct duralog *log, struct follow_place *p,
+                                  uint64_t met, uint64_t offset) {
+  struct divergence d = {.found = false};
+  duralog_error error = DURALOG_OK;
+  uint64_t end = atomic_load(&log->end), known = max_u64(p->heard, p->epoch);
+  if (!met && end == p->searched) return DURALOG_OK;
+  if (!met || known < met) error = find_divergence(log, known, &d);
+  if (!error && !d.found && p->epoch < known)
+    error = find_divergence(log, p->epoch, &d);
+  if (error) return error;
+  if (!d.found && !met) { /* an epoch without records is none */
+    p->searched = end;
     return DURALOG_OK;
   }
-  duralog_error error = find_divergence(log, p->epoch, &divergence);
-  if (error) return error;
+  if (!d.found) d = (struct divergence){.offset = offset, .newest_epoch = met};
   /* What it had not gone back from before is still so. */
-  if (p->beyond) divergence = min_u64(divergence, p->divergence);
-  p->generation = generation;
-  p->epoch = p->divergence_epoch = epoch;
-  p->divergence = divergence;
+  if (p->beyond) d.offset = min_u64(d.offset, p->divergence);
+  p->generation = atomic_load(&log->follow->generation);
+  p->heard = epoch_heard(log);
+  p->searched = NONE;
+  prove(log->follow, p, d.newest_epoch);
+  p->divergence = d.offset;
+  p->divergence_epoch = d.newest_epoch;
   p->diverged = true;
-  p->beyond = offset > divergence;
+  p->beyond = offset > d.offset;
   return DURALOG_E_EPOCH;
+}
+
+/* The control file names another epoch than before. */
+static duralog_error heard_of_epoch(struct duralog *log, struct follow_place *p,
+                                    uint64_t offset) {
+  follow_look(log);
+  uint64_t epoch = epoch_heard(log);
+  if (epoch == p->heard) return DURALOG_OK;
+  if (atomic_load(&log->follow->generation) != p->generation)
+    return later_writer(log, p, 0, offset);
+  p->heard = epoch; /* its writer's first append came after the reader */
+  return DURALOG_OK;
 }
 
 duralog_error follow_epoch(struct duralog *log, struct follow_place *p,
@@ -228,11 +293,8 @@ duralog_error follow_epoch(struct duralog *log, struct follow_place *p,
   bool writable;
   uint64_t epoch = atomic_load_explicit(&current(log->follow, &writable)->epoch,
                                         memory_order_acquire);
-  if (UNLIKELY(epoch > p->epoch)) {
-    follow_look(log);
-    epoch = atomic_load(&log->epoch);
-    duralog_error error =
-        epoch > p->epoch ? tell_epoch(log, p, epoch, offset) : DURALOG_OK;
+  if (UNLIKELY(epoch != p->heard && p->heard != NONE)) {
+    duralog_error error = heard_of_epoch(log, p, offset);
     if (error) return error;
   }
   return UNLIKELY(p->beyond && offset > p->divergence) ? DURALOG_E_EPOCH
@@ -242,7 +304,10 @@ duralog_error follow_epoch(struct duralog *log, struct follow_place *p,
 duralog_error follow_met(struct duralog *log, struct follow_place *p,
                          uint64_t epoch, uint64_t offset) {
   follow_look(log);
-  return tell_epoch(log, p, max_u64(epoch, atomic_load(&log->epoch)), offset);
+  if (atomic_load(&log->follow->generation) != p->generation)
+    return later_writer(log, p, epoch, offset);
+  prove(log->follow, p, epoch);
+  return DURALOG_OK;
 }
 
 /* ---- waiting ---- */
@@ -364,29 +429,45 @@ duralog_error follow_wait(struct duralog *log, struct follow_place *place,
 
 /* ---- beginning and end ---- */
 
-void follow_begin(struct duralog *log) {
+void follow_prepare(struct duralog *log) {
+  struct follow *f = log->io->alloc(log->io, sizeof *f);
+  if (!f) return;
+  bool writable = false;
   struct control *c;
-  struct control_view v;
-  bool writable;
-  if (control_open(&log->directory, &c, &writable)) return;
-  bool lives = control_look(c, &v) && v.state != CONTROL_CLOSED;
-  struct follow *f = lives ? log->io->alloc(log->io, sizeof *f) : NULL;
-  if (!f) {
-    control_close(&log->directory, c);
-    return;
+  if (control_open(&log->directory, &c, &writable)) c = &log->own_control;
+  if (c == &log->own_control) {
+    atomic_store(&c->generation, 1);
+    atomic_store(&c->state, CONTROL_CLOSED);
   }
   f->controls[0] = c;
   f->writable[0] = writable;
   atomic_store(&f->count, 1);
-  atomic_store(&f->generation, ~v.generation);
+  atomic_store(&f->generation, atomic_load(&c->generation));
   log->follow = f;
-  if (!adopt(log, &v)) follow_end(log);
+}
+
+bool follow_begin(struct duralog *log, bool writer_lives) {
+  struct follow *f = log->follow;
+  struct control_view v;
+  bool writable;
+  if (!f) return false;
+  atomic_store(&f->proven, atomic_load(&log->epoch));
+  if (f->controls[0] == &log->own_control) look_for_another_control(log);
+  struct control *c = current(f, &writable);
+  /* A writer that recovery took for alive may be dead by now: it has written
+   * to the same memory all the same. */
+  if (writer_lives) {
+    if (c == &log->own_control) return false;
+    atomic_store(&f->generation, ~atomic_load(&c->generation));
+  }
+  return !control_look(c, &v) || adopt(log, &v);
 }
 
 void follow_end(struct duralog *log) {
   struct follow *f = log->follow;
   for (uint32_t i = 0; i < atomic_load(&f->count); i++)
-    control_close(&log->directory, f->controls[i]);
+    if (f->controls[i] != &log->own_control)
+      control_close(&log->directory, f->controls[i]);
   log->follow = NULL;
   log->io->free(log->io, f);
 }

@@ -36,6 +36,10 @@ const struct io_fault_point io_fault_points[] = {
     {"scratch/create",
      {EACCES, ENOENT, EEXIST, ENOMEM, EIO, EPERM, EROFS, NO_ROOM,
       NO_DESCRIPTOR}},
+    {"scratch/size", {EIO, ENOMEM, EOVERFLOW}},
+    {"scratch/allocate", {NO_ROOM, EFBIG, EIO, EPERM, EROFS, ENOMEM, ENODEV}},
+    {"scratch/read", {EIO, ENOMEM, EISDIR}},
+    {"scratch/map", {ENOMEM, EAGAIN, ENFILE, EACCES, EPERM, ENODEV, EOVERFLOW}},
     {"io/close", {EIO, EINTR, NO_ROOM}},
     {"io/file_size", {EIO, ENOMEM, EOVERFLOW}},
     {"io/file_allocate",
@@ -247,24 +251,34 @@ static int fault_file_open(io_env *io, int dir, const char *name, int flags,
     FAIL_POINT(scratch ? "scratch/create" : "io/file_create");
   else
     FAIL_POINT(scratch ? "scratch/open" : "io/file_open");
-  return inner(io)->file_open(inner(io), dir, name, flags, mode);
+  int result = inner(io)->file_open(inner(io), dir, name, flags, mode);
+  if (scratch && result >= 0) fault_of(io)->scratch = result + 1;
+  return result;
 }
+
+/* A call on a file that may be a scratch file. */
+static const char *point_of(io_env *io, int file, const char *point,
+                            const char *scratch) {
+  return fault_of(io)->scratch == file + 1 ? scratch : point;
+}
+
 static int fault_close(io_env *io, int handle) {
+  if (fault_of(io)->scratch == handle + 1) fault_of(io)->scratch = 0;
   int result = inner(io)->close(inner(io), handle);
   FAIL_POINT("io/close"); /* the descriptor is gone all the same */
   return result;
 }
 static int fault_file_size(io_env *io, int file, uint64_t *bytes) {
-  FAIL_POINT("io/file_size");
+  FAIL_POINT(point_of(io, file, "io/file_size", "scratch/size"));
   return inner(io)->file_size(inner(io), file, bytes);
 }
 static int fault_file_allocate(io_env *io, int file, uint64_t bytes) {
-  FAIL_POINT("io/file_allocate");
+  FAIL_POINT(point_of(io, file, "io/file_allocate", "scratch/allocate"));
   return inner(io)->file_allocate(inner(io), file, bytes);
 }
 static int64_t fault_file_read(io_env *io, int file, void *buffer, size_t size,
                                uint64_t position) {
-  FAIL_POINT("io/file_read");
+  FAIL_POINT(point_of(io, file, "io/file_read", "scratch/read"));
   return inner(io)->file_read(inner(io), file, buffer, size, position);
 }
 static int64_t fault_file_write(io_env *io, int file, const void *bytes,
@@ -298,7 +312,7 @@ static int fault_locked(io_env *io, int dir, const char *name) {
 }
 static int fault_map(io_env *io, int file, uint64_t bytes, bool writable,
                      void **address) {
-  FAIL_POINT("io/map");
+  FAIL_POINT(point_of(io, file, "io/map", "scratch/map"));
   int result = inner(io)->map(inner(io), file, bytes, writable, address);
   fault_of(io)->maps += result == 0;
   return result;

@@ -20,6 +20,7 @@ struct io_fault {
   struct duralog_environment environment;
   io_env *inner;
   _Atomic uint64_t maps; /* mappings that were made and not unmapped */
+  int scratch;           /* the open scratch file plus 1: one at a time */
 
   /* Set by the test, or NULL. */
   void *context;

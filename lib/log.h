@@ -306,20 +306,24 @@ void share_poison(struct duralog *);
 
 /* ---- follow.c: a reading process beside a writing one ---- */
 
-/* What one reader of a follower has been told. */
+/* What one reader of a follower knows and has been told. */
 struct follow_place {
-  uint64_t epoch; /* the newest it knows of; NONE: it wants to know nothing */
+  uint64_t epoch;      /* the newest of a record; NONE: it asks for nothing */
+  uint64_t heard;      /* the control file's when last looked at */
   uint64_t generation; /* of the writer that it knows: what that one appends can
                         * diverge from nothing */
+  uint64_t searched;   /* `end` when no record of a later writer was found */
   bool diverged;       /* the two below mean something */
   bool beyond; /* it stood above the divergence, and has not gone back */
   uint64_t divergence, divergence_epoch;
   _Atomic uint64_t buried; /* generation whose end it was told of */
 };
 
-/* Whether there is someone to follow; then the log's watermarks are that
- * writer's. Where there is not, the handle is a snapshot. */
-void follow_begin(struct duralog *);
+/* Before recovery: note which writer is there. */
+void follow_prepare(struct duralog *);
+/* After it: go along with whoever writes, now or later. False: the handle is a
+ * snapshot. */
+bool follow_begin(struct duralog *, bool writer_lives);
 void follow_end(struct duralog *);
 /* Take over the writer's watermarks. */
 void follow_look(struct duralog *);

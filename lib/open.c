@@ -312,14 +312,15 @@ static duralog_error settle_now(struct opening *o) {
   return error;
 }
 
-/* Let others see the log, or look at another's: neither is worth a failure to
- * open. */
+/* Let others see the log, or go along with another: neither is worth a failure
+ * to open. A damaged log is looked at as it is. */
 static void share_or_follow(struct opening *o) {
   struct duralog *log = o->log;
   if (!log->read_only)
     o->report.unshared = share_begin(log, &o->made_control) != 0;
-  else if (o->report.writer_lives && !o->report.damage_count)
-    follow_begin(log);
+  else if (o->report.damage_count || !follow_begin(log, o->report.writer_lives))
+    if (log->follow) follow_end(log);
+  o->report.follows = log->follow != NULL;
 }
 
 static duralog_error start_threads(struct opening *o) {
@@ -355,14 +356,15 @@ static duralog_error opening_run(struct opening *o) {
   log->io->boot_id(log->io, log->boot_id);
   log->fence_appends = !log->io->fence_all(log->io);
   duralog_error error = directory_open(o);
+  if (!error && log->read_only) follow_prepare(log);
   if (!error) error = recover(o);
   if (!error) error = settle_now(o);
   if (!error) share_or_follow(o);
   if (!error) error = start_threads(o);
   log->end_opened = atomic_load(&log->end);
   o->report.start = log->start;
-  o->report.follows = log->follow != NULL;
-  if (log->follow) o->report.end = o->report.durable = 0; /* the writer's */
+  if (log->follow && o->report.writer_lives)
+    o->report.end = o->report.durable = 0; /* the writer's */
   o->report.end = max_u64(o->report.end, atomic_load(&log->end));
   o->report.durable = max_u64(o->report.durable, atomic_load(&log->durable));
   return error;

@@ -465,6 +465,9 @@ static void a_reader_beyond_the_divergence_has_to_go_back(
 
 /* ---- control files ---- */
 
+/* Where a liar finds them, in struct control of lib/control.h. */
+enum { CONTROL_END = 128, CONTROL_EPOCH = 320 };
+
 static void read_along_a_little(const struct test_place *at, duralog *writer,
                                 uint64_t end) {
   /* Whatever is in the file: no crash, no wrong byte. */
@@ -560,21 +563,91 @@ static void what_is_no_control_file_is_not_followed(struct test_place *at) {
   }
 }
 
-static void a_stale_control_file_is_not_followed(struct test_place *at) {
-  struct writer w = pagecache_writer(at);
+/* What a dead writer left in its control file says nothing: what recovery found
+ * counts, and then the next writer is followed. */
+static void a_stale_control_file_is_not_believed(struct test_place *at) {
+  struct writer w = pagecache_writer(at); /* I1, I30 */
   duralog_options f = following(at);
   duralog_report report;
+  duralog_record r;
+  uint64_t more = 1000;
   writer_begin(&w);
   tell_and_hear(&w, 'a');
   writer_kill(&w);
-  CHECK(file_exists(path_join(at->path, "control")));
+  file_write_at(path_join(at->path, "control"), CONTROL_END, &more,
+                sizeof more);
   duralog *log = open_reporting(at->path, &f, &report);
-  CHECK(!report.writer_lives && !report.follows);
+  CHECK(!report.writer_lives && report.follows);
+  CHECK_EQUAL(report.end, 100);
+  check_numbers(log, 100);
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
-  CHECK_OK(duralog_seek(reader, DURALOG_SEEK_END, 0));
-  CHECK_IS(DURALOG_E_READ_ONLY, duralog_reader_wait(reader, -1));
+  read_numbers(reader, 0, 100);
+  check_no_writer(log, reader, 100);
+  CHECK_EQUAL(watermarks_of(log).end, 100);
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  CHECK_IS(DURALOG_E_EPOCH, duralog_read_next(reader, &r));
+  check_epoch(reader, 100, 2);
+  read_numbers(reader, 100, 200);
   CHECK_OK(duralog_reader_close(&reader));
   close_log(log);
+  writer_end(&w);
+}
+
+/* Also where no control file was there at first. */
+static void who_comes_first_follows_the_writer_that_comes_later(
+    struct test_place *at) {
+  struct writer w = pagecache_writer(at);
+  duralog_options o = small_pagecache(), f = following(at);
+  duralog_report report;
+  close_log(open_with(at->path, &o));
+  CHECK_CALL(unlink(path_join(at->path, "control")));
+  duralog *log = open_reporting(at->path, &f, &report);
+  CHECK(!report.writer_lives && report.follows);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  CHECK_IS(DURALOG_E_NO_WRITER, duralog_reader_wait(reader, LIMIT_MS));
+  writer_begin(&w);
+  CHECK_IS(DURALOG_E_TIMEOUT, duralog_reader_wait(reader, 1));
+  tell_and_hear(&w, 'a');
+  CHECK_IS(DURALOG_E_EPOCH, duralog_reader_wait(reader, LIMIT_MS));
+  check_epoch(reader, 0, 1);
+  read_numbers(reader, 0, 100);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  writer_end(&w);
+}
+
+/* The control file's epoch, whatever it says, hides no later writer. */
+static void a_hostile_epoch_hides_no_later_writer(struct test_place *at) {
+  static const uint64_t epochs[] = {UINT64_MAX, UINT64_MAX - 1, 1000, 2, 0};
+  const char *control = path_join(at->path, "control");
+  struct writer w = pagecache_writer(at); /* I30 */
+  duralog_record r;
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  for (uint64_t life = 1; life <= COUNT_OF(epochs); life++) {
+    file_write_at(control, CONTROL_EPOCH, &epochs[life - 1], 8);
+    duralog *log = follow(at); /* what it hears first is false */
+    duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+    duralog_reader *idle = reader_of(log, DURALOG_LEVEL_WRITTEN);
+    read_numbers(reader, 0, life * 100);
+    writer_kill(&w);
+    writer_begin(&w);
+    CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+    tell_and_hear(&w, 'a');
+    CHECK_IS(DURALOG_E_EPOCH, duralog_read_next(reader, &r));
+    check_epoch(reader, life * 100, life + 1);
+    read_numbers(reader, life * 100, life * 100 + 100);
+    /* Who has read nothing is told as well, perhaps of more than there is. */
+    CHECK_IS(DURALOG_E_EPOCH, duralog_read_next(idle, &r));
+    uint64_t offset, is;
+    CHECK_OK(duralog_reader_divergence(idle, &offset, &is));
+    CHECK(offset <= life * 100 && is == life + 1);
+    CHECK_OK(duralog_reader_close(&idle));
+    CHECK_OK(duralog_reader_close(&reader));
+    close_log(log);
+  }
+  writer_end(&w);
 }
 
 static void another_file_under_the_name_is_found(struct test_place *at) {
@@ -691,7 +764,9 @@ static const struct test tests[] = {
     TEST_BOTH(a_reader_beyond_the_divergence_has_to_go_back),
     TEST_BOTH(a_hostile_control_file_harms_nobody),
     TEST_BOTH(what_is_no_control_file_is_not_followed),
-    TEST(a_stale_control_file_is_not_followed),
+    TEST_BOTH(a_stale_control_file_is_not_believed),
+    TEST_BOTH(who_comes_first_follows_the_writer_that_comes_later),
+    TEST_BOTH(a_hostile_epoch_hides_no_later_writer),
     TEST(another_file_under_the_name_is_found),
     TEST(a_followers_child_can_do_nothing),
     TEST(of_two_that_open_for_writing_one_wins),

@@ -129,6 +129,9 @@ static struct benign {
     {"io/locked", ENOLCK, "no lock can be told: no writer", false},
     {"io/wait", 0, "every sleeper looks again", false},
     {"io/fence_join", 0, "sleepers nap and look", false},
+    {"scratch/size", 0, "a follower tries it again", false},
+    {"scratch/read", 0, "a follower tries it again", false},
+    {"scratch/map", 0, "a follower tries it again", false},
     {"scratch/open", 0, "made anew, or looked at without sleeping on it",
      false},
 };

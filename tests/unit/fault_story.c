@@ -183,7 +183,7 @@ static void check_opened(struct story *s, const duralog_report *r,
   s->writer_lives = r->writer_lives;
   s->follows = r->follows;
   /* What cannot be shared or followed is told by the report alone. */
-  bool alone = r->unshared || (o->read_only && r->writer_lives && !r->follows);
+  bool alone = r->unshared || (o->read_only && !r->follows);
   if (alone && !s->damaged) CHECK(s->fired);
   s->surfaced += alone && s->fired;
   s->end = r->end;
@@ -562,8 +562,13 @@ static void read_held(struct story *s, duralog_reader *r) {
 
 static void read_wait(struct story *s, duralog_reader *r) {
   CHECK_OK(duralog_seek(r, DURALOG_SEEK_END, 0));
+  uint64_t before = s->fired;
   duralog_error error = duralog_reader_wait(r, 1);
-  if (error == DURALOG_E_READ_ONLY || (error == DURALOG_OK && s->damaged))
+  /* Who waits for a writer looks for one again and again. */
+  bool looking = error == DURALOG_E_TIMEOUT || error == DURALOG_E_NO_WRITER;
+  s->surfaced += looking && s->fired > before;
+  if (error == DURALOG_E_READ_ONLY || error == DURALOG_E_NO_WRITER ||
+      (error == DURALOG_OK && s->damaged))
     return;
   went_well(s, CALL_READER_WAIT, error, DURALOG_E_TIMEOUT);
 }
