@@ -448,6 +448,11 @@ static int op_thread_start(io_env *io, void (*body)(void *), void *context,
   return -ENOSYS;
 }
 
+static uint64_t op_thread_self(io_env *io) {
+  (void)io;
+  return 1;
+}
+
 static const _Atomic uint32_t *op_owner_word(io_env *io) {
   (void)io;
   return &owner;
@@ -499,6 +504,7 @@ static const struct duralog_environment operations = {
     .wake = op_wake,
     .fence_all = op_fence_all,
     .thread_start = op_thread_start,
+    .thread_self = op_thread_self,
     .owner_word = op_owner_word,
     .step = op_step,
 };
