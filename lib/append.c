@@ -97,8 +97,8 @@ duralog_error append_lock(struct duralog *log) {
 }
 
 /* For appends, which are counted. */
-static duralog_error append_lock_counting(struct duralog *log,
-                                          uint64_t deadline) {
+static ALWAYS_INLINE duralog_error append_lock_counting(struct duralog *log,
+                                                        uint64_t deadline) {
   if (LIKELY(try_lock(log))) return DURALOG_OK;
   uint64_t naps;
   duralog_error error = lock_contended(log, deadline, &naps);
@@ -405,7 +405,8 @@ static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   STEP(log->io, "append/published");
 }
 
-static void wake_those_who_asked(struct duralog *log, uint64_t first) {
+static ALWAYS_INLINE void wake_those_who_asked(struct duralog *log,
+                                               uint64_t first) {
   /* Sleepers have made a barrier in every thread after setting their bit;
    * where there is no such thing, the look is a full fence itself. */
   uint32_t wanted =
@@ -441,8 +442,10 @@ static duralog_error unblock(struct duralog *log, uint32_t block,
 
 /* Take the append lock with the tail ready for `need` bytes, behind a PAD if
  * so asked. Whoever had to wait for that finds the tail's clock set. */
-static inline duralog_error lock_with_room(struct duralog *log, uint64_t need,
-                                           uint64_t deadline, bool padded) {
+static ALWAYS_INLINE duralog_error lock_with_room(struct duralog *log,
+                                                  uint64_t need,
+                                                  uint64_t deadline,
+                                                  bool padded) {
   for (bool slow = false;; slow = true) {
     duralog_error error = append_lock_counting(log, deadline);
     if (UNLIKELY(error != 0)) return error;
@@ -473,8 +476,8 @@ static inline duralog_error lock_with_room(struct duralog *log, uint64_t need,
 
 /* With the lock: what every record of this call shares. Waiting for the lock
  * may have made `tick` an old one. */
-static inline uint64_t begin(struct duralog *log, uint64_t tick,
-                             struct appended *out) {
+static ALWAYS_INLINE uint64_t begin(struct duralog *log, uint64_t tick,
+                                    struct appended *out) {
   struct tail *t = &log->tail;
   if (UNLIKELY(tick != t->tick))
     tail_read_clock(log, log->io->now_coarse(log->io));
@@ -483,8 +486,8 @@ static inline uint64_t begin(struct duralog *log, uint64_t tick,
 }
 
 /* What was stored is let loose, and the lock given up. */
-static inline void finish(struct duralog *log, uint64_t payload_bytes,
-                          uint64_t durable, struct appended *out) {
+static ALWAYS_INLINE void finish(struct duralog *log, uint64_t payload_bytes,
+                                 uint64_t durable, struct appended *out) {
   struct tail *t = &log->tail;
   publish(log, out->first, durable);
   t->batches++;
