@@ -261,6 +261,45 @@ static const struct scenario reserve_in_turn = {
     .steps = 2,
     .atomics = 2};
 
+/* What waited for a reservation, however long, has the time of when it was
+ * stored. */
+static int64_t aborted_ms;
+
+static void unsynced_and_not_aborted(struct world *w) {
+  unsynced(w); /* in this very tick */
+  aborted_ms = INT64_MIN;
+}
+
+static void reserve_long_and_abort(struct world *w) {
+  reserve_ok(w, -1);
+  bool other_was_first = world_end(w) > w->before;
+  while (!other_was_first && !atomic_load(&w->log->reservation.sleepers))
+    threads_sleep(w->threads, NS_PER_MS);
+  threads_sleep(w->threads, 1000 * NS_PER_MS);
+  if (!other_was_first) aborted_ms = w->io->wall_ms(w->io);
+  duralog_error error = duralog_abort(w->log);
+  HOLDS(w, error == DURALOG_OK);
+}
+
+static void is_not_older_than_the_abort(struct world *w) {
+  duralog_reader *reader = NULL;
+  duralog_record r;
+  HOLDS(w, duralog_reader_open(w->log, DURALOG_LEVEL_WRITTEN, &reader) ==
+               DURALOG_OK);
+  HOLDS(w, duralog_read_at(reader, w->before, &r) == DURALOG_OK);
+  HOLDS(w, r.timestamp_ms >= aborted_ms);
+  HOLDS(w, duralog_reader_close(&reader) == DURALOG_OK);
+}
+
+static const struct scenario reserve_long = {
+    .name = "reserve_long",
+    .durability = {.pagecache = true},
+    .before = unsynced_and_not_aborted,
+    .bodies = {reserve_long_and_abort, append_written},
+    .after = is_not_older_than_the_abort,
+    .steps = 2,
+    .atomics = 1};
+
 static const struct scenario reserve_append_sync = {
     .name = "reserve_append_sync",
     .before = begun,
@@ -676,7 +715,7 @@ static const struct scenario *const scenarios[] = {
     &reserve_append_sync, &reserve_and_abort,
     &reserve_in_a_roll,   &reserve_and_ticks,
     &reserve_first,       &poison_in_a_reservation,
-    &reserve_in_turn,
+    &reserve_in_turn,     &reserve_long,
 };
 
 /* ---- one run of a scenario ---- */
@@ -898,6 +937,11 @@ static void who_slept_through_a_reservation_is_let_in(struct test_place *at) {
   explore_both(&reserve_in_turn, FENCE_WORKS);
 }
 
+static void who_waited_long_is_dated_when_stored(struct test_place *at) {
+  (void)at;
+  explore_both(&reserve_long, FENCE_WORKS);
+}
+
 static void a_sleeping_reader_is_woken(struct test_place *at) {
   (void)at;
   explore_both(&reader_of_written, FENCE_WORKS);
@@ -1028,6 +1072,7 @@ int main(int argc, char **argv) {
       TEST(first_appends_begin_one_epoch),
       TEST(a_reservation_is_waited_for_and_stops_nothing_else),
       TEST(who_slept_through_a_reservation_is_let_in),
+      TEST(who_waited_long_is_dated_when_stored),
       TEST(a_sleeping_reader_is_woken),
       TEST(a_failed_sync_tells_everyone),
       TEST(own_threads_sync_and_stop),
