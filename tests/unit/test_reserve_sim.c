@@ -178,6 +178,9 @@ static void a_turn_is_given_for_no_more_than_1_ms(struct test_place *at) {
     atomic_store(&log->reservation.sleepers, 1); /* and never comes */
     CHECK_OK(duralog_reserve(log, 10, timeout_ms, &memory));
     CHECK_EQUAL(sim_now(sim) - began, wait_ns);
+    began = sim_now(sim);
+    CHECK_IS(DURALOG_E_BUSY, duralog_reserve(log, 10, timeout_ms, &memory));
+    CHECK_EQUAL(sim_now(sim), began); /* at once */
     CHECK_OK(duralog_abort(log));
     atomic_store(&log->reservation.sleepers, 0);
     began = sim_now(sim);
