@@ -28,6 +28,7 @@ typedef struct workload {
   size_t size;
   uint64_t count;
   size_t batch; /* records per call; 0 = one call per record */
+  bool reserve; /* written in place, where the contender can do that */
 } workload;
 
 workload workload_make(size_t size, uint64_t count, size_t batch);

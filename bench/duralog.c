@@ -5,6 +5,7 @@
 #include "duralog.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "contender.h"
 #include "harness.h"
@@ -78,8 +79,22 @@ static bool append_batches(duralog *log, const workload *work) {
   return true;
 }
 
+/* The payload is copied here instead of by the library. */
+static bool append_reserved(duralog *log, const workload *work) {
+  for (uint64_t i = 0; i < work->count; i++) {
+    void *memory;
+    duralog_error error = duralog_reserve(log, work->size, -1, &memory);
+    if (error != DURALOG_OK) return complain("reserve", error);
+    memcpy(memory, workload_record(work, i), work->size);
+    error = duralog_publish(log, work->size, DURALOG_LEVEL_DEFAULT, NULL);
+    if (error != DURALOG_OK) return complain("publish", error);
+  }
+  return true;
+}
+
 static bool log_append(void *log, const workload *work) {
   state *it = log;
+  if (work->reserve) return append_reserved(it->log, work);
   return work->batch ? append_batches(it->log, work)
                      : append_singly(it->log, work);
 }

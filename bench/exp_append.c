@@ -30,6 +30,7 @@ typedef struct append_side {
   const char *label;
   const contender *who;
   size_t size, batch;
+  bool reserve;
   series first, all; /* rates */
 } append_side;
 
@@ -50,7 +51,15 @@ static bool append_work(void *argument) {
   return true;
 }
 
-enum { RAW_100, LOG_100, LOG_BATCH, RAW_1K, LOG_1K, APPEND_SIDES };
+enum {
+  RAW_100,
+  LOG_100,
+  LOG_BATCH,
+  LOG_RESERVED,
+  RAW_1K,
+  LOG_1K,
+  APPEND_SIDES
+};
 
 static const append_side append_sides[APPEND_SIDES] = {
     [RAW_100] = {.label = "raw, 100 B", .size = 100},
@@ -58,6 +67,9 @@ static const append_side append_sides[APPEND_SIDES] = {
     [LOG_BATCH] = {.label = "duralog, 100 B, batches of 64",
                    .size = 100,
                    .batch = BATCH},
+    [LOG_RESERVED] = {.label = "duralog, 100 B, reserved, published",
+                      .size = 100,
+                      .reserve = true},
     [RAW_1K] = {.label = "raw, 1 KiB", .size = 1024},
     [LOG_1K] = {.label = "duralog, 1 KiB, one by one", .size = 1024},
 };
@@ -65,7 +77,9 @@ static const append_side append_sides[APPEND_SIDES] = {
 /* Whole batches that fill about so many hundredths of a segment. */
 static workload part(const append_side *side, uint64_t hundredths) {
   uint64_t count = SEGMENT_BYTES / 100 * hundredths / frame_bytes(side->size);
-  return workload_make(side->size, count - count % BATCH, side->batch);
+  workload work = workload_make(side->size, count - count % BATCH, side->batch);
+  work.reserve = side->reserve;
+  return work;
 }
 
 static void append_sides_make(append_side *sides) {
@@ -112,6 +126,8 @@ static void append_report(const append_side *s) {
                 &s[RAW_100].first, half);
   append_figure("100 B by 64 vs raw", "append_batch_100B_vs_raw",
                 &s[LOG_BATCH].first, &s[RAW_100].first, no_goal);
+  append_figure("100 B reserved vs raw", "append_reserved_100B_vs_raw",
+                &s[LOG_RESERVED].first, &s[RAW_100].first, no_goal);
   append_figure("1 KiB vs raw", "append_1KiB_vs_raw", &s[LOG_1K].first,
                 &s[RAW_1K].first, no_goal);
   append_figure("through several segments: 100 B vs raw",

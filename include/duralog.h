@@ -57,7 +57,8 @@
  *   All functions on a duralog may be called from any thread at any time,
  *   except duralog_close, during and after which no other call may run.
  *   A duralog_reader belongs to one thread at a time; different readers are
- *   independent of each other.
+ *   independent of each other. A reservation belongs to the thread that made
+ *   it.
  *
  * PROCESSES
  *   One live writer at most: the kernel holds a lock for it, which ends with
@@ -111,7 +112,7 @@ extern "C" {
   X(OK, 0, "success")                                                          \
   X(E_AT_END, -1, "no record there now: wait, or turn round")                  \
   X(E_TIMEOUT, -2, "the time limit passed first")                              \
-  X(E_BUSY, -3, "in use: by another writer, or by readers or holds")           \
+  X(E_BUSY, -3, "in use: by another writer, readers, holds or a reservation")  \
   X(E_ARGUMENT, -4, "an argument is not allowed: correct the call")            \
   X(E_RANGE, -5, "the offset lies outside the log")                            \
   X(E_TOO_BIG, -6, "larger than the log's limits: split it, or raise them")    \
@@ -346,7 +347,8 @@ DURALOG_API duralog_error duralog_open(const char *path,
  * CLOSED; every function given a NULL log or reader answers CLOSED.
  *
  * Waits for the syncs. In a forked child it only frees memory.
- *   BUSY      readers are open or holds are out; nothing was closed
+ *   BUSY      readers are open, holds or a reservation are out; nothing was
+ *             closed
  *   POISONED, IO, FULL
  *             closed and freed all the same; the last records may not be
  *             durable: the next open finds out
@@ -381,13 +383,16 @@ typedef struct duralog_entry {
  * Returns at the mode's level: with N = 1 after its sync (shared with all who
  * wait), otherwise as soon as the mode's bound allows. While other threads
  * append, waits for its turn: the lock is unfair, and a waiter naps up to 1 ms
- * between tries. May wait for a new segment if none was prepared in time.
+ * between tries. While another thread has a reservation, waits until that is
+ * published or aborted, however long: duralog_reserve is the append with a time
+ * limit. May wait for a new segment if none was prepared in time.
  *
  * Errors: in each case but POISONED nothing was appended.
  *   ARGUMENT   NULL data with a size
  *   TOO_BIG    over record_bytes_max
  *   FULL       no space for a new segment; appends work again once there is
  *   READ_ONLY  opened read-only
+ *   BUSY       this thread has a reservation: publish or abort it first
  *   RESOURCES, IO, FORKED, CLOSED
  *   POISONED   a sync failed, now or before. If now, the record was appended
  *              and may or may not survive; `durable` is frozen, reading goes
@@ -417,6 +422,72 @@ DURALOG_API duralog_error duralog_append_batch(duralog *log,
                                                uint64_t *first_offset);
 
 /*
+ * Reserve room for one record, to write it where it will lie in its segment.
+ * Then duralog_publish, or duralog_abort. One reservation at a time per log.
+ *
+ *   size_max    bytes wanted; 0 is allowed
+ *   timeout_ms  for the reservation and the appends of other threads that come
+ *               first; below 0 no limit. Preparing a segment, or the epoch of a
+ *               first append, is waited for beyond the limit
+ *   memory      receives the address of size_max bytes, aligned to 8; what is
+ *               in them is not said
+ *
+ * The memory belongs to the log. It may be written, by any thread of this
+ * process, until this thread publishes or aborts, and not after that; nothing
+ * outside of it may be written ever. Whatever it holds, it is no record before
+ * it is published: after a crash nothing of it comes back.
+ *
+ * Until then all appending by other threads waits, so be quick. Everything else
+ * works in every thread, syncs and reading included. The thread itself can
+ * neither append, nor wait for a record that is not there (BUSY), and must not
+ * end with a reservation out: nobody else could end it. Who has waited for a
+ * reservation is let in before the same thread gets the next one, unless that
+ * takes more than 1 ms. With pad_syncs each reservation begins a 4 KiB block.
+ *
+ * Errors: nothing is reserved, nothing was appended.
+ *   TIMEOUT    the time limit passed first
+ *   BUSY       this thread has a reservation already
+ *   ARGUMENT   NULL memory
+ *   TOO_BIG    over record_bytes_max
+ *   FULL, READ_ONLY, RESOURCES, IO, FORKED, CLOSED (see duralog_append)
+ *   POISONED   a sync failed
+ */
+DURALOG_API duralog_error duralog_reserve(duralog *log, size_t size_max,
+                                          int64_t timeout_ms, void **memory);
+
+/*
+ * Append the first `size` bytes of this thread's reservation as one record,
+ * without a key, with the clock's time as by duralog_append. The reservation is
+ * over then; waiting for durability comes after others are let in.
+ *
+ *   size    up to the size_max that was reserved. Bytes written behind it are
+ *           not kept; opening after a crash may count them as torn
+ *   level   DEFAULT: return as duralog_append does; WRITTEN: do not wait;
+ *           DURABLE: after a sync
+ *   offset  NULL, or receives the offset
+ *
+ * The bytes must not change from the call on.
+ *
+ * Errors:
+ *   ARGUMENT   this thread has no reservation; or a larger size or an unknown
+ *              level, and the reservation stands
+ *   POISONED   a sync failed. If before: nothing was appended, the reservation
+ *              is over. If now: see duralog_append
+ *   READ_ONLY, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_publish(duralog *log, size_t size,
+                                          duralog_level level,
+                                          uint64_t *offset);
+
+/*
+ * Give this thread's reservation up: nothing is appended, the space is free
+ * again and cleared where something was written. Waits for nothing.
+ *   ARGUMENT   this thread has no reservation
+ *   READ_ONLY, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_abort(duralog *log);
+
+/*
  * Make all records visible at the time of the call durable. Shares a sync
  * with others where possible.
  *   READ_ONLY, FORKED, CLOSED; POISONED (see duralog_append)
@@ -436,6 +507,8 @@ DURALOG_API duralog_error duralog_sync(duralog *log);
  * and asks for none; for NO_WRITER see duralog_reader_wait.
  *
  *   TIMEOUT     not reached; nothing changed
+ *   BUSY        the record is not there, and cannot come while this thread has
+ *               a reservation
  *   READ_ONLY   the record is not there and this handle will not bring it
  *   NO_WRITER   following: not reached, and the writer has gone. Once for each
  *               handle and writer; then this waits for the next one
@@ -465,7 +538,8 @@ DURALOG_API duralog_error duralog_get_watermarks(const duralog *log,
 /*
  * host_driven: do the background work that is due: interval syncs, preparing
  * the next segment, sealing finished ones. Otherwise the library's own thread
- * does it and a tick only does it sooner. Waits for the disk.
+ * does it and a tick only does it sooner. Waits for the disk. While a
+ * reservation is out nothing is prepared; that is due when it has ended.
  *   READ_ONLY, FORKED, CLOSED
  *   FULL, RESOURCES, IO  the next segment could not be prepared; tried again
  *             at the next tick and by the append that needs it; the log is
@@ -525,12 +599,15 @@ typedef struct duralog_stats {
 
   /* Appended; these belong to one moment. */
   uint64_t records;
-  uint64_t batches;       /* calls that appended them: one record, or several */
+  uint64_t batches;       /* calls that appended them: one record, or several.
+                           * A reservation counts once published */
   uint64_t payload_bytes; /* data and keys */
   uint64_t framing_bytes; /* around them: headers, key sizes, times of their
                            * own, padding to 8. Not: internal frames */
-  uint64_t contended;     /* times that an append found the lock taken */
-  uint64_t naps;          /* of up to 1 ms while it waited for that */
+  uint64_t contended;     /* times that an append found the lock taken, by
+                           * another one or by a reservation */
+  uint64_t naps;          /* while it waited for that: of up to 1 ms, or until
+                           * the reservation was over */
   uint64_t rolls;         /* times that appends went on in a new segment */
 
   /* Times that an append, duralog_sync or duralog_wait found its records not
@@ -570,7 +647,8 @@ typedef struct duralog_stats {
 
 /*
  * Read the statistics. They are always kept. Waits for its turn among appends
- * as an append does, and for nothing else; works on a read_only log, too.
+ * as an append does, and for nothing else, a reservation least of all; works on
+ * a read_only log, too.
  *   ARGUMENT for NULL or an unknown struct_size; CLOSED, FORKED
  */
 DURALOG_API duralog_error duralog_get_stats(const duralog *log,
@@ -704,6 +782,7 @@ DURALOG_API duralog_error duralog_tell(const duralog_reader *reader,
  * second whether there still is one; without write permission on the control
  * file it naps, up to 10 ms at a time.
  *   TIMEOUT    nothing came
+ *   BUSY       nothing can come while this thread has a reservation
  *   READ_ONLY  nothing can come: this handle is a snapshot
  *   POISONED   a sync failed: no further record will come, of this writer where
  *              it is another process

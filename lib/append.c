@@ -42,7 +42,7 @@ static inline void spin_pause(void) {
 #endif
 }
 
-bool append_try_lock(struct duralog *log) {
+static bool try_lock(struct duralog *log) {
   uint32_t idle = 0;
   return atomic_load_explicit(&log->append_lock, memory_order_relaxed) == 0 &&
          atomic_compare_exchange_strong_explicit(&log->append_lock, &idle, 1,
@@ -50,29 +50,71 @@ bool append_try_lock(struct duralog *log) {
                                                  memory_order_relaxed);
 }
 
-/* Gives how often it napped. */
-static uint64_t lock_contended(struct duralog *log) {
-  io_env *io = log->io;
-  for (uint64_t naps = 0;; naps++) {
-    for (int i = 0; i < LOCK_SPINS; i++) {
-      if (append_try_lock(log)) return naps;
-      spin_pause();
-    }
-    /* Nobody wakes this word: it is the deadline that ends the nap. */
-    io->wait(io, &log->nap, 0, io->now(io) + LOCK_NAP_NS);
+static bool spin_for_lock(struct duralog *log) {
+  for (int i = 0; i < LOCK_SPINS; i++) {
+    if (try_lock(log)) return true;
+    spin_pause();
   }
+  return false;
 }
 
-void append_lock(struct duralog *log) {
-  if (UNLIKELY(!append_try_lock(log))) (void)lock_contended(log);
+/* Nobody wakes this word: it is the deadline that ends the nap. */
+static void nap(struct duralog *log, uint64_t until) {
+  log->io->wait(log->io, &log->nap, 0, until);
+}
+
+/* Gives how often it slept. A reservation is slept through on a word of its
+ * own, for it may be long. Only here, where the lock was taken, is it asked
+ * whose it is: an append that gets the lock at once pays nothing for
+ * reservations. */
+static duralog_error lock_contended(struct duralog *log, uint64_t deadline,
+                                    uint64_t *naps) {
+  io_env *io = log->io;
+  duralog_error error = DURALOG_OK;
+  bool slept = false;
+  *naps = 0;
+  if (reserve_is_own(log)) return DURALOG_E_BUSY;
+  while (!error && !spin_for_lock(log)) {
+    uint64_t now = io->now(io);
+    if (deadline <= now) {
+      error = DURALOG_E_TIMEOUT;
+    } else if (reserve_is_out(log)) {
+      if (!slept) atomic_fetch_add(&log->reservation.sleepers, 1);
+      slept = true;
+      error = reserve_sleep(log, deadline);
+    } else {
+      nap(log, min_u64(deadline, now + LOCK_NAP_NS));
+    }
+    ++*naps;
+  }
+  if (slept) atomic_fetch_sub(&log->reservation.sleepers, 1);
+  return error;
+}
+
+duralog_error append_lock(struct duralog *log) {
+  uint64_t naps;
+  return LIKELY(try_lock(log)) ? DURALOG_OK : lock_contended(log, NONE, &naps);
 }
 
 /* For appends, which are counted. */
-static void append_lock_counting(struct duralog *log) {
-  if (LIKELY(append_try_lock(log))) return;
-  uint64_t naps = lock_contended(log);
+static ALWAYS_INLINE duralog_error append_lock_counting(struct duralog *log,
+                                                        uint64_t deadline) {
+  if (LIKELY(try_lock(log))) return DURALOG_OK;
+  uint64_t naps;
+  duralog_error error = lock_contended(log, deadline, &naps);
+  if (error) return error;
   log->tail.contended++;
   log->tail.naps += naps;
+  if (naps) tail_read_clock(log, log->io->now_coarse(log->io));
+  return DURALOG_OK;
+}
+
+bool append_lock_unless_reserved(struct duralog *log) {
+  while (!spin_for_lock(log)) {
+    if (reserve_is_out(log)) return false;
+    nap(log, log->io->now(log->io) + LOCK_NAP_NS);
+  }
+  return true;
 }
 
 void append_unlock(struct duralog *log) {
@@ -151,6 +193,12 @@ void tail_pad(struct duralog *log) {
 
 bool tail_fits(const struct duralog *log, uint64_t bytes) {
   return log->tail.position + bytes <= log->tail.limit;
+}
+
+/* The same behind a PAD, where there will be one. */
+static bool tail_padded_fits(const struct duralog *log, uint64_t bytes) {
+  if (!log->pad_syncs) return tail_fits(log, bytes);
+  return tail_padded(&log->tail) + bytes <= log->tail.limit;
 }
 
 bool tail_epoch_fits(const struct duralog *log, uint64_t bytes) {
@@ -329,6 +377,23 @@ static inline void put_record(struct duralog *log, const duralog_entry *e,
              durable);
 }
 
+/* The same for a record whose data lies there already. */
+static void put_in_place(struct duralog *log, uint64_t size, uint32_t check,
+                         uint64_t durable) {
+  struct tail *t = &log->tail;
+  uint8_t *data = t->map + t->position + FRAME_HEADER_BYTES;
+  bool far = !delta_fits(t->time_ms, t->base_time);
+  if (UNLIKELY(far)) { /* the time comes before it */
+    memmove(data + FRAME_TIME_BYTES, data, size);
+    STEP(log->io, "append/moved");
+    store64(data, (uint64_t)t->time_ms);
+    check =
+        frame_body_check(data, FRAME_TIME_BYTES, data + FRAME_TIME_BYTES, size);
+  }
+  put_header(log, size + (far ? FRAME_TIME_BYTES : 0), check, t->time_ms, far,
+             FRAME_RECORD | (far ? FRAME_TIME : 0), durable);
+}
+
 /* Let readers, other threads and the policy see what is at the tail. */
 static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   struct tail *t = &log->tail;
@@ -344,7 +409,7 @@ static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
 
 /* In other processes. Not reordered with `end` by the compiler; by the
  * processor it is up to the sleeper, which makes a fence here. */
-static inline void wake_other_processes(struct duralog *log) {
+static ALWAYS_INLINE void wake_other_processes(struct duralog *log) {
   struct control *c = log->control;
   atomic_signal_fence(memory_order_seq_cst);
   if (UNLIKELY(atomic_load_explicit(&c->attention, memory_order_acquire) &
@@ -352,7 +417,8 @@ static inline void wake_other_processes(struct duralog *log) {
     control_wake(c, log->io, CONTROL_END_SLEEPERS);
 }
 
-static void wake_those_who_asked(struct duralog *log, uint64_t first) {
+static ALWAYS_INLINE void wake_those_who_asked(struct duralog *log,
+                                               uint64_t first) {
   /* Sleepers have made a barrier in every thread after setting their bit;
    * where there is no such thing, the look is a full fence itself. */
   uint32_t wanted =
@@ -379,11 +445,6 @@ struct request {
   duralog_level level;
 };
 
-struct appended {
-  uint64_t first, end, end_bytes;
-  bool kick;
-};
-
 static duralog_error unblock(struct duralog *log, uint32_t block,
                              uint64_t need) {
   if (block & BLOCK_READ_ONLY) return DURALOG_E_READ_ONLY;
@@ -391,17 +452,23 @@ static duralog_error unblock(struct duralog *log, uint32_t block,
   return begin_epoch(log, need);
 }
 
-/* Take the append lock with the tail ready for `need` bytes. */
-static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
-  for (;;) {
-    append_lock_counting(log);
+/* Take the append lock with the tail ready for `need` bytes, behind a PAD if
+ * so asked. Whoever had to wait for that finds the tail's clock set. */
+static ALWAYS_INLINE duralog_error lock_with_room(struct duralog *log,
+                                                  uint64_t need,
+                                                  uint64_t deadline,
+                                                  bool padded) {
+  for (bool slow = false;; slow = true) {
+    duralog_error error = append_lock_counting(log, deadline);
+    if (UNLIKELY(error != 0)) return error;
     uint32_t block =
         atomic_load_explicit(&log->append_block, memory_order_acquire);
-    duralog_error error;
     if (UNLIKELY(block != 0)) {
       append_unlock(log);
       error = unblock(log, block, need);
-    } else if (LIKELY(tail_fits(log, need))) {
+    } else if (LIKELY(padded ? tail_padded_fits(log, need)
+                             : tail_fits(log, need))) {
+      if (UNLIKELY(slow)) tail_read_clock(log, log->io->now_coarse(log->io));
       return DURALOG_OK;
     } else {
       struct segment *next = atomic_load(&log->next);
@@ -419,35 +486,67 @@ static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
   }
 }
 
+/* With the lock: what every record of this call shares. Waiting for the lock
+ * may have made `tick` an old one. */
+static ALWAYS_INLINE uint64_t begin(struct duralog *log, uint64_t tick,
+                                    struct appended *out) {
+  struct tail *t = &log->tail;
+  if (UNLIKELY(tick != t->tick))
+    tail_read_clock(log, log->io->now_coarse(log->io));
+  out->first = t->offset;
+  return atomic_load_explicit(&log->durable, memory_order_relaxed);
+}
+
+/* What was stored is let loose, and the lock given up. */
+static ALWAYS_INLINE void finish(struct duralog *log, uint64_t payload_bytes,
+                                 uint64_t durable, struct appended *out) {
+  struct tail *t = &log->tail;
+  publish(log, out->first, durable);
+  t->batches++;
+  t->payload_bytes += payload_bytes;
+  out->end = t->offset;
+  out->end_bytes = t->bytes;
+  bool kick = t->position >= t->kick_at;
+  if (UNLIKELY(kick)) t->kick_at = NONE; /* the background sets it anew */
+  append_unlock(log);
+  wake_those_who_asked(log, out->first);
+  wake_other_processes(log);
+  if (UNLIKELY(kick)) {
+    atomic_store(&log->prepare_wanted, true);
+    log_kick(log, WORKER_PREPARER);
+  }
+}
+
 static inline duralog_error append_request(struct duralog *log,
                                            const struct request *r,
                                            struct appended *out) {
   uint64_t tick = log->io->now_coarse(log->io);
-  duralog_error error = lock_with_room(log, r->bytes);
+  duralog_error error = lock_with_room(log, r->bytes, NONE, false);
   if (UNLIKELY(error != 0)) return error;
-  struct tail *t = &log->tail;
-  if (UNLIKELY(tick != t->tick)) tail_read_clock(log, tick);
-  uint64_t durable = atomic_load_explicit(&log->durable, memory_order_relaxed);
-  out->first = t->offset;
+  uint64_t durable = begin(log, tick, out);
   for (size_t i = 0; i < r->count; i++)
     put_record(log, &r->entries[i], r->checks[i],
                i + 1 < r->count ? FRAME_MORE : 0, durable);
-  publish(log, out->first, durable);
-  t->batches++;
-  t->payload_bytes += r->payload_bytes;
-  out->end = t->offset;
-  out->end_bytes = t->bytes;
-  out->kick = t->position >= t->kick_at;
-  if (UNLIKELY(out->kick)) t->kick_at = NONE; /* the background sets it anew */
-  append_unlock(log);
-  wake_those_who_asked(log, out->first);
-  wake_other_processes(log);
-  if (UNLIKELY(out->kick)) {
-    atomic_store(&log->prepare_wanted, true);
-    log_kick(log, WORKER_PREPARER);
-  }
+  finish(log, r->payload_bytes, durable, out);
   return DURALOG_OK;
 }
+
+/* ---- for reservations ---- */
+
+duralog_error append_room(struct duralog *log, uint64_t size,
+                          uint64_t deadline) {
+  return lock_with_room(log, frame_bytes(size + FRAME_TIME_BYTES), deadline,
+                        true);
+}
+
+void append_in_place(struct duralog *log, uint64_t size, uint32_t check,
+                     struct appended *out) {
+  uint64_t durable = begin(log, log->io->now_coarse(log->io), out);
+  put_in_place(log, size, check, durable);
+  finish(log, size, durable, out);
+}
+
+/* ---- waiting ---- */
 
 /* Whoever does not wait counts towards the triggers all the same. */
 static void trigger_sync(struct duralog *log, const struct appended *a) {
@@ -461,9 +560,8 @@ static void trigger_sync(struct duralog *log, const struct appended *a) {
     log_kick(log, WORKER_SYNCER);
 }
 
-/* Wait as the mode or the level asks. */
-static duralog_error wait_for_level(struct duralog *log, duralog_level level,
-                                    const struct appended *a) {
+duralog_error append_wait(struct duralog *log, duralog_level level,
+                          const struct appended *a) {
   if (level == DURALOG_LEVEL_DURABLE ||
       (log->durable_each && level == DURALOG_LEVEL_DEFAULT))
     return sync_await(log, a->end, 0);
@@ -502,7 +600,7 @@ static inline duralog_error append_one(duralog *log, const void *data,
   struct appended a;
   duralog_error error = append_request(log, &r, &a);
   if (UNLIKELY(error != 0)) return error;
-  error = wait_for_level(log, DURALOG_LEVEL_DEFAULT, &a);
+  error = append_wait(log, DURALOG_LEVEL_DEFAULT, &a);
   if (UNLIKELY(error != 0)) return error;
   if (offset) *offset = a.first;
   return DURALOG_OK;
@@ -568,7 +666,7 @@ static duralog_error append_batch(duralog *log, const duralog_entry *entries,
   duralog_error error = measure(log, checks, &r);
   if (!error) error = append_request(log, &r, &a);
   if (checks != on_stack) log->io->free(log->io, checks);
-  if (!error) error = wait_for_level(log, level, &a);
+  if (!error) error = append_wait(log, level, &a);
   if (!error && first_offset) *first_offset = a.first;
   return error;
 }

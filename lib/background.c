@@ -2,7 +2,7 @@
  *
  * The work behind the appends: beginning an epoch, preparing the next segment,
  * sealing finished ones, syncing by the clock. A tick is background_sync and
- * background_prepare; the library's own threads are loops around the two, a
+ * prepare_ahead; the library's own threads are loops around the two, a
  * host-driven log calls both from duralog_tick.
  *
  * Sealing. A finished segment is synced as a whole and says so in its header
@@ -77,9 +77,16 @@ duralog_error prepare_next(struct duralog *log) {
 
 /* ---- the first append ---- */
 
+/* No reservation can be out before the epoch has begun. */
+static void lock_before_appends(struct duralog *log) {
+  duralog_error error = append_lock(log);
+  INVARIANT(!error);
+  (void)error;
+}
+
 /* Whether the tail's segment can take the epoch and the first record. */
 static bool epoch_fits(struct duralog *log, uint64_t need) {
-  append_lock(log);
+  lock_before_appends(log);
   bool fits =
       !atomic_load(&log->tail.segment->started) || tail_epoch_fits(log, need);
   append_unlock(log);
@@ -87,7 +94,7 @@ static bool epoch_fits(struct duralog *log, uint64_t need) {
 }
 
 static void store_epoch(struct duralog *log, uint64_t epoch, bool fits) {
-  append_lock(log);
+  lock_before_appends(log);
   atomic_store(&log->frame_epoch, epoch);
   tail_read_clock(log, log->io->now_coarse(log->io));
   if (!atomic_load(&log->tail.segment->started))
@@ -224,12 +231,35 @@ static bool wants_successor(struct duralog *log, const struct segment *s,
   return !atomic_load(&log->next) && position >= s->bytes / 8;
 }
 
+/* The append lock, to look at the tail. Our own thread waits for a reservation
+ * as appends do, and gets its turn as they do. A tick must not: BUSY, and
+ * whoever ends the reservation asks for another one. */
+static duralog_error lock_to_prepare(struct duralog *log, bool may_wait) {
+  if (may_wait) return append_lock(log);
+  while (!append_lock_unless_reserved(log)) {
+    atomic_store(&log->reservation.prepare_owed, true);
+    if (reserve_is_out(log)) return DURALOG_E_BUSY;
+  }
+  return DURALOG_OK;
+}
+
+/* When the background is wanted again. */
+static void set_kick(struct duralog *log, const struct segment *s,
+                     uint64_t position, uint64_t to, bool failed) {
+  struct tail *t = &log->tail;
+  if (t->segment != s) return;
+  uint64_t ahead = to && to < s->bytes ? position + (to - position) / 2 : NONE;
+  uint64_t eighth = atomic_load(&log->next) ? NONE : s->bytes / 8;
+  t->kick_at = failed ? NONE : min_u64(ahead, eighth);
+}
+
 /* Fault pages in ahead of the tail and prepare its segment's successor. */
-duralog_error background_prepare(struct duralog *log) {
+static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
   struct tail *t = &log->tail;
   atomic_store(&log->prepare_wanted, false);
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
-  append_lock(log);
+  duralog_error error = lock_to_prepare(log, may_wait);
+  if (error) return error == DURALOG_E_BUSY ? DURALOG_OK : error;
   struct segment *s = t->segment;
   /* Nothing before the first append: opening takes no space. */
   bool started = atomic_load(&s->started) &&
@@ -245,19 +275,14 @@ duralog_error background_prepare(struct duralog *log) {
     (void)log->io->populate(log->io, s->map + from, to - from, true);
     STEP(log->io, "prepare/populated");
   }
-  duralog_error error = DURALOG_OK;
   if (started && wants_successor(log, s, position)) error = prepare_next(log);
   if (error && error != DURALOG_E_POISONED)
     counter_add(&log->counts.failed_preparations, 1);
 
-  append_lock(log);
-  if (t->segment == s) { /* when to be called again */
-    uint64_t ahead =
-        to && to < s->bytes ? position + (to - position) / 2 : NONE;
-    uint64_t eighth = atomic_load(&log->next) ? NONE : s->bytes / 8;
-    t->kick_at = error ? NONE : min_u64(ahead, eighth);
+  if (lock_to_prepare(log, may_wait) == DURALOG_OK) {
+    set_kick(log, s, position, to, error != DURALOG_OK);
+    append_unlock(log);
   }
-  append_unlock(log);
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }
@@ -279,7 +304,7 @@ static uint64_t seal_deadline(const struct duralog *log) {
 }
 
 /* Sync by the clock and seal what is finished. */
-duralog_error background_sync(struct duralog *log) {
+static duralog_error background_sync(struct duralog *log) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   duralog_error error = sync_by_policy(log);
   if (!error && seal_deadline(log) <= log->io->now(log->io))
@@ -344,8 +369,12 @@ static void syncer_main(void *worker) {
   worker_loop(worker, background_sync, sync_deadline);
 }
 
+static duralog_error prepare_patiently(struct duralog *log) {
+  return prepare_ahead(log, true);
+}
+
 static void preparer_main(void *worker) {
-  worker_loop(worker, background_prepare, prepare_deadline);
+  worker_loop(worker, prepare_patiently, prepare_deadline);
 }
 
 int background_start(struct duralog *log) {
@@ -382,7 +411,7 @@ static duralog_error tick(duralog *log) {
   STEP(log->io, "tick/begin");
   duralog_error synced = background_sync(log);
   STEP(log->io, "tick/synced");
-  duralog_error prepared = background_prepare(log);
+  duralog_error prepared = prepare_ahead(log, false);
   return synced ? synced : prepared;
 }
 

@@ -96,6 +96,8 @@ extern void (*atomic_hook)(const volatile void *word, bool writes);
       word, old, new, memory_order_seq_cst, memory_order_seq_cst)
 #endif
 
+/* For what an append consists of, although something else uses it, too. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -143,10 +143,10 @@ static duralog_error time_max_of(struct duralog *log, struct segment *s,
 static bool tail_time_max(struct duralog *log, const struct segment *s,
                           int64_t *max_ms) {
   if (log->read_only) return false;
-  append_lock(log);
-  bool still = s == log->tail.segment;
-  if (still) *max_ms = log->tail.time_max_ms;
-  append_unlock(log);
+  struct tail_view tail;
+  tail_look(log, &tail);
+  bool still = s->number == tail.segment;
+  if (still) *max_ms = (int64_t)tail.time_max_ms;
   return still;
 }
 

@@ -56,11 +56,9 @@ static duralog_error segment_end(duralog *log, const struct segment *s,
 }
 
 static uint64_t tail_position(duralog *log, uint64_t number) {
-  append_lock(log);
-  bool still = number == atomic_load(&log->active);
-  uint64_t position = still ? log->tail.position : 0;
-  append_unlock(log);
-  return position;
+  struct tail_view tail;
+  tail_look(log, &tail);
+  return number == tail.segment ? tail.position : 0;
 }
 
 static duralog_error describe(duralog *log, struct segment *s, uint64_t end,

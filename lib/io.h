@@ -143,6 +143,8 @@ struct duralog_environment {
   int (*thread_start)(io_env *, void (*body)(void *), void *context,
                       void **thread);
   void (*thread_join)(io_env *, void *thread);
+  /* A name for the calling thread, not 0, that no other living one has. */
+  uint64_t (*thread_self)(io_env *);
 
   /* A word that changes in a forked child: compare with its value at open. */
   const _Atomic uint32_t *(*owner_word)(io_env *);

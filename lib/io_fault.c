@@ -85,6 +85,7 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("accept/settled"),
     STEP_POINT("append/body"),
     STEP_POINT("append/header"),
+    STEP_POINT("append/moved"),
     STEP_POINT("append/publish"),
     STEP_POINT("append/published"),
     STEP_POINT("append/stored"),
@@ -132,6 +133,10 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("recover/settled"),
     STEP_POINT("recover/tail"),
     STEP_POINT("recover/unmapped"),
+    STEP_POINT("reserve/clear"),
+    STEP_POINT("reserve/cleared"),
+    STEP_POINT("reserve/given"),
+    STEP_POINT("reserve/over"),
     STEP_POINT("roll/done"),
     STEP_POINT("roll/frame"),
     STEP_POINT("roll/start"),
@@ -396,6 +401,9 @@ static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
 static void fault_thread_join(io_env *io, void *thread) {
   inner(io)->thread_join(inner(io), thread);
 }
+static uint64_t fault_thread_self(io_env *io) {
+  return inner(io)->thread_self(inner(io));
+}
 static const _Atomic uint32_t *fault_owner_word(io_env *io) {
   return fiu_fail("io/owner_word") ? NULL : inner(io)->owner_word(inner(io));
 }
@@ -455,6 +463,7 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .fence_join = fault_fence_join,
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
+                      .thread_self = fault_thread_self,
                       .owner_word = fault_owner_word,
                       .step = fault_step}};
   return &fault->environment;

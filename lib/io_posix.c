@@ -635,6 +635,11 @@ static int posix_thread_start(io_env *io, void (*body)(void *), void *context,
   return 0;
 }
 
+static uint64_t posix_thread_self(io_env *io) {
+  (void)io;
+  return (uint64_t)(uintptr_t)pthread_self();
+}
+
 static void posix_thread_join(io_env *io, void *thread) {
   (void)io;
   struct posix_thread *t = thread;
@@ -686,6 +691,7 @@ io_env *io_posix(void) {
       .fence_join = posix_fence_join,
       .thread_start = posix_thread_start,
       .thread_join = posix_thread_join,
+      .thread_self = posix_thread_self,
       .owner_word = posix_owner_word,
   };
   return &environment;

@@ -454,6 +454,11 @@ static int op_thread_start(io_env *io, void (*body)(void *), void *context,
   return -ENOSYS;
 }
 
+static uint64_t op_thread_self(io_env *io) {
+  (void)io;
+  return 1;
+}
+
 static const _Atomic uint32_t *op_owner_word(io_env *io) {
   (void)io;
   return &owner;
@@ -509,6 +514,7 @@ static const struct duralog_environment operations = {
     .fence_shared = op_fence_all,
     .fence_join = op_fence_all,
     .thread_start = op_thread_start,
+    .thread_self = op_thread_self,
     .owner_word = op_owner_word,
     .step = op_step,
 };

@@ -439,6 +439,10 @@ static void threads_join(io_env *io, void *thread) {
   block(t);
 }
 
+static uint64_t threads_self(io_env *io) {
+  return (uint64_t)(world(io)->current + 2); /* -1: before and after the run */
+}
+
 static int threads_file_sync(io_env *io, int file, enum io_sync_reason why) {
   struct threads *t = world(io);
   point(t, NULL);
@@ -601,6 +605,7 @@ static const struct duralog_environment operations = {
     .fence_join = threads_fence_join,
     .thread_start = threads_start,
     .thread_join = threads_join,
+    .thread_self = threads_self,
     .owner_word = threads_owner_word,
     .step = threads_step,
 };

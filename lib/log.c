@@ -122,6 +122,7 @@ duralog_error log_poison(struct duralog *log, int os_error, const char *name,
   }
   atomic_fetch_add(&log->durable_word, 1);
   log->io->wake(log->io, &log->durable_word, INT_MAX);
+  reserve_poisoned(log);
   log_wake_readers(log);
   share_poison(log);
   return DURALOG_E_POISONED;

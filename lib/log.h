@@ -11,7 +11,9 @@
  *   nobody                     struct log_counts
  *   the diagnostic's lock      the diagnostic
  * Locks are taken in the order preparation, sync lead, append, catalog,
- * freeze, diagnostic. Nothing slow is done under the append lock.
+ * freeze, diagnostic. Nothing slow is done under the append lock, but that a
+ * host may keep it with a reservation: so nobody waits for it with another lock
+ * in hand once appending has begun (reserve.c).
  */
 #ifndef DURALOG_LOG_H
 #define DURALOG_LOG_H
@@ -88,6 +90,26 @@ struct sync_lead {
   uint64_t mark_bytes, mark_ns; /* when the last mark was made */
 };
 
+/* What may be asked about the tail, all as of one moment. */
+struct tail_view {
+  uint64_t segment, position; /* segment number */
+  uint64_t end, bytes;
+  uint64_t time_max_ms; /* the segment's, as an unsigned number */
+  uint64_t batches, payload_bytes;
+  uint64_t contended, naps, rolls;
+};
+enum { TAIL_VIEW_WORDS = sizeof(struct tail_view) / sizeof(uint64_t) };
+
+/* A reservation holds the append lock (reserve.c). */
+struct reservation {
+  _Atomic uint64_t thread;   /* whose it is; 0: there is none */
+  _Atomic uint32_t word;     /* changes when one ends, and with poison */
+  _Atomic uint32_t sleepers; /* who slept and had no turn yet */
+  _Atomic bool prepare_owed; /* a tick could not look at the tail */
+  uint64_t size_max;         /* the thread's own */
+  _Atomic uint64_t view[TAIL_VIEW_WORDS]; /* of the tail while there is one */
+};
+
 struct duralog {
   io_env *io;
   const _Atomic uint32_t *owner;
@@ -119,6 +141,7 @@ struct duralog {
   _Atomic uint32_t nap;
   struct control *control; /* what other processes see: never NULL */
   struct follow *follow;   /* of a follower: whom it follows */
+  struct reservation reservation;
 
   /* The watermarks. */
   _Alignas(CACHE_LINE) _Atomic uint64_t end;
@@ -242,9 +265,27 @@ duralog_error log_segment_times(struct duralog *, struct segment *,
 
 /* ---- append.c ---- */
 
-void append_lock(struct duralog *);
-bool append_try_lock(struct duralog *);
+/* BUSY: this thread has a reservation. POISONED: another has, and need not be
+ * waited for. Both only where there can be one: see reserve.c. */
+duralog_error append_lock(struct duralog *);
+/* False: a reservation is out; nothing is locked. */
+bool append_lock_unless_reserved(struct duralog *);
 void append_unlock(struct duralog *);
+
+struct appended {
+  uint64_t first, end, end_bytes;
+};
+
+/* Take the append lock with room for a record at the tail, or where tail_pad
+ * puts it. TIMEOUT, and what append_lock gives. */
+duralog_error append_room(struct duralog *, uint64_t size, uint64_t deadline);
+/* Frame the record whose data lies behind a header's place at the tail, publish
+ * it, give up the lock. */
+void append_in_place(struct duralog *, uint64_t size, uint32_t check,
+                     struct appended *);
+/* Wait as the mode or the level asks. */
+duralog_error append_wait(struct duralog *, duralog_level,
+                          const struct appended *);
 
 /* With the append lock: place the tail in a started segment; write a ROLL and
  * go on in `next`, in that epoch; write an EPOCH frame. */
@@ -257,6 +298,19 @@ bool tail_fits(const struct duralog *, uint64_t bytes);
 /* The same behind an EPOCH frame. */
 bool tail_epoch_fits(const struct duralog *, uint64_t bytes);
 void tail_read_clock(struct duralog *, uint64_t tick);
+
+/* ---- reserve.c ---- */
+
+bool reserve_is_out(const struct duralog *);
+bool reserve_is_own(const struct duralog *);
+/* Sleep until the one that is out may have ended. POISONED: why wait. */
+duralog_error reserve_sleep(struct duralog *, uint64_t deadline);
+void reserve_poisoned(struct duralog *); /* wake all who sleep */
+/* Whether one is out, and whether it is so still: `word` names it. */
+bool reserve_look(const struct duralog *, uint32_t *word);
+bool reserve_stands(const struct duralog *, uint32_t word);
+/* The tail as it is now; waits for appends, not for a reservation. */
+void tail_look(struct duralog *, struct tail_view *);
 
 /* ---- sync.c ---- */
 
@@ -352,8 +406,6 @@ struct follow_place *reader_follow_place(duralog_reader *);
 duralog_error prepare_next(struct duralog *);
 /* The first append: raise the epoch, durably. `need` is that append's size. */
 duralog_error begin_epoch(struct duralog *, uint64_t need);
-duralog_error background_sync(struct duralog *);
-duralog_error background_prepare(struct duralog *);
 duralog_error background_seal(struct duralog *); /* what is finished */
 int background_start(struct duralog *);          /* the threads */
 void background_stop(struct duralog *);

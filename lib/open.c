@@ -429,7 +429,8 @@ duralog_error duralog_close(duralog **log) {
   bool inherited = log_check(*log) == DURALOG_E_FORKED;
   duralog_error error = DURALOG_OK;
   if (!inherited) {
-    if (atomic_load(&(*log)->readers)) return log_answer(*log, DURALOG_E_BUSY);
+    if (atomic_load(&(*log)->readers) || reserve_is_out(*log))
+      return log_answer(*log, DURALOG_E_BUSY);
     background_stop(*log);
     error = finish(*log);
   }

@@ -2,22 +2,21 @@
  *
  * Statistics. What an append counts are plain fields under the append lock,
  * which it holds anyway; what it does not count but moves all the same, records
- * and bytes, is taken from there. Everything else happens seldom enough for
- * atomic counters of its own.
+ * and bytes, is taken from there (tail_look). Everything else happens seldom
+ * enough for atomic counters of its own.
  */
 #include "log.h"
 
 static void fill_tail(struct duralog *log, duralog_stats *out) {
-  const struct tail *t = &log->tail;
-  append_lock(log);
-  out->records = atomic_load(&log->end) - log->end_opened;
-  out->batches = t->batches;
-  out->payload_bytes = t->payload_bytes;
-  out->framing_bytes = t->bytes - t->payload_bytes;
-  out->contended = t->contended;
-  out->naps = t->naps;
-  out->rolls = t->rolls;
-  append_unlock(log);
+  struct tail_view t;
+  tail_look(log, &t);
+  out->records = t.end - log->end_opened;
+  out->batches = t.batches;
+  out->payload_bytes = t.payload_bytes;
+  out->framing_bytes = t.bytes - t.payload_bytes;
+  out->contended = t.contended;
+  out->naps = t.naps;
+  out->rolls = t.rolls;
 }
 
 static void fill_counts(const struct duralog *log, duralog_stats *out) {

@@ -306,16 +306,27 @@ static struct capture capture_now(const struct duralog *log) {
   return c;
 }
 
+/* With a reservation out: it has padded the tail, and what is visible lies
+ * before. False: it ended while we looked, and its record may be among it. */
+static bool capture_reserved(const struct duralog *log, struct capture *c) {
+  uint32_t word;
+  if (!reserve_look(log, &word)) return false;
+  *c = capture_now(log);
+  return reserve_stands(log, word);
+}
+
 /* With padding, what is appended from now on begins in a block of its own; an
  * epoch too, since it must outlast what is written behind it. */
 static struct capture capture(struct duralog *log, enum io_sync_reason why) {
   bool epoch = why == IO_SYNC_EPOCH;
+  struct capture c;
   if (!log->pad_syncs ||
       (!epoch && atomic_load(&log->end) == atomic_load(&log->durable)))
     return capture_now(log);
-  append_lock(log);
+  while (!append_lock_unless_reserved(log))
+    if (capture_reserved(log, &c)) return c;
   if (epoch || !(atomic_load(&log->append_block) & BLOCK_BEGIN)) tail_pad(log);
-  struct capture c = capture_now(log);
+  c = capture_now(log);
   append_unlock(log);
   return c;
 }

@@ -10,12 +10,18 @@
 
 #include "log.h"
 
+/* While this thread has a reservation nothing else can be appended. */
+static bool waits_for_itself(const struct duralog *log, uint64_t offset) {
+  return atomic_load(&log->end) <= offset && reserve_is_own(log);
+}
+
 duralog_error wait_visible(struct duralog *log, uint64_t offset,
                            uint64_t deadline) {
   io_env *io = log->io;
   for (;;) {
     if (atomic_load(&log->end) > offset) return DURALOG_OK;
     if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
+    if (waits_for_itself(log, offset)) return DURALOG_E_BUSY;
     uint32_t value = atomic_load(&log->end_word);
     atomic_fetch_or(&log->attention, ATTENTION_READERS);
     uint64_t until = log_fence_appenders(log, deadline);
@@ -32,6 +38,7 @@ duralog_error wait_durable(struct duralog *log, uint64_t offset,
                            uint64_t deadline) {
   io_env *io = log->io;
   duralog_error error = DURALOG_OK;
+  if (waits_for_itself(log, offset)) return DURALOG_E_BUSY;
   atomic_fetch_add(&log->durable_sleepers, 1);
   for (;;) {
     uint32_t value = atomic_load(&log->durable_word);

@@ -129,6 +129,12 @@ void check_forked_log(duralog *log) {
   CHECK_IS(DURALOG_E_FORKED, duralog_append(log, "x", 1, &offset));
   CHECK_IS(DURALOG_E_FORKED,
            duralog_append_batch(log, &e, 1, DURALOG_LEVEL_WRITTEN, &offset));
+  void *memory = NULL;
+  CHECK_IS(DURALOG_E_FORKED, duralog_reserve(log, 1, 0, &memory));
+  CHECK_IS(DURALOG_E_FORKED,
+           duralog_publish(log, 1, DURALOG_LEVEL_WRITTEN, &offset));
+  CHECK_IS(DURALOG_E_FORKED, duralog_abort(log));
+  CHECK(memory == NULL);
   CHECK_IS(DURALOG_E_FORKED, duralog_sync(log));
   CHECK_IS(DURALOG_E_FORKED, duralog_wait(log, 0, DURALOG_LEVEL_WRITTEN, -1));
   CHECK_IS(DURALOG_E_FORKED,

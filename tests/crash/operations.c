@@ -179,6 +179,64 @@ static void op_read(struct run *r) {
   duralog_reader_close(&reader);
 }
 
+/* ---- reserving ---- */
+
+enum { RESERVED_BYTES = 1500 };
+
+/* The host has stored something: anything of it may be lost or left. */
+static void host_wrote(struct run *r) {
+  STEP(sim_environment(r->sim), "host/wrote");
+}
+
+static uint8_t *reserve(struct run *r) {
+  void *memory = NULL;
+  must(r, duralog_reserve(r->log, RESERVED_BYTES, -1, &memory),
+       "a reservation failed");
+  return memory;
+}
+
+/* What most looks like frames: those right before, with their headers. The
+ * newest lies at `at`, where a frame could come to be. */
+static void write_old_frames(struct run *r, uint8_t *memory, size_t at) {
+  const struct model *m = &r->model;
+  size_t last = m->count ? frame_bytes(m->records[m->count - 1].size) : 64;
+  if (last > RESERVED_BYTES / 2) last = 64;
+  memcpy(memory, memory - RESERVED_BYTES, RESERVED_BYTES);
+  memcpy(memory + at, memory - FRAME_HEADER_BYTES - last, last);
+  host_wrote(r);
+}
+
+/* Publish less than was written. Nothing comes back before that begins. */
+static void op_reserve(struct run *r) {
+  enum { SIZE = 48 };
+  struct model *m = &r->model;
+  uint64_t offset = UINT64_MAX;
+  uint8_t *memory = reserve(r);
+  if (!memory) return;
+  write_old_frames(r, memory, SIZE);
+  model_fill(model_add(m, SIZE, false), memory);
+  m->in_flight = 0;
+  host_wrote(r);
+  m->in_flight = 1;
+  must(r, duralog_publish(r->log, SIZE, DURALOG_LEVEL_DEFAULT, &offset),
+       "publishing failed");
+  if (offset != m->count) broken(r, "an offset is not the next one");
+  model_returned(m, DURALOG_LEVEL_DEFAULT, sim_now(r->sim));
+}
+
+/* The next record ends where an old frame lay. A sync meanwhile is one. */
+static void op_abort(struct run *r) {
+  enum { SIZE = 40 };
+  uint8_t *memory = reserve(r);
+  if (!memory) return;
+  write_old_frames(r, memory, SIZE);
+  op_sync(r);
+  host_wrote(r);
+  must(r, duralog_abort(r->log), "an abort failed");
+  look(r);
+  append_ok(r, SIZE, DURALOG_LEVEL_WRITTEN);
+}
+
 /* ---- segments ---- */
 
 static uint64_t room_in_segment(struct run *r) {
@@ -362,6 +420,8 @@ const struct operation operations[] = {
     {"keyed", op_keyed},
     {"written", op_written},
     {"durable", op_durable},
+    {"reserve", op_reserve},
+    {"abort", op_abort},
     {"sync", op_sync},
     {"wait", op_wait},
     {"read", op_read},

@@ -62,6 +62,9 @@ static void open_with_threads(struct story *s) {
   if (story_open(s, &o, DURALOG_OK)) story_close(s);
 }
 
+/* A time so far from its segment's does not fit into a header. */
+#define MONTH_MS (UINT64_C(31) * 24 * 60 * 60 * 1000)
+
 static void plot_life(struct story *s) {
   duralog_options o = s->options;
   if (s->sim)
@@ -79,6 +82,8 @@ static void plot_life(struct story *s) {
   append_many(s, 4, SINGLE, DURALOG_LEVEL_DEFAULT);
   story_tick(s);
   story_append(s, KEYED, DURALOG_LEVEL_DURABLE);
+  append_many(s, 3, RESERVED, DURALOG_LEVEL_DEFAULT);
+  story_append(s, RESERVED, DURALOG_LEVEL_WRITTEN);
   if (s->sim) story_append_until_full(s);
   append_many(s, 2, SINGLE, DURALOG_LEVEL_WRITTEN);
   story_sync(s);
@@ -94,6 +99,8 @@ static void plot_life(struct story *s) {
   story_close(s);
   if (!story_open(s, &o, DURALOG_OK)) return;
   story_append(s, SINGLE, DURALOG_LEVEL_DEFAULT);
+  if (s->sim) sim_advance(s->sim, MONTH_MS * NS_PER_MS);
+  story_append(s, RESERVED, DURALOG_LEVEL_DEFAULT);
   story_recovers(s);
   story_close(s);
 }

@@ -276,11 +276,30 @@ static size_t records_in(const struct story *s, enum shape shape) {
   return s->options.pad_syncs ? 2 : 3;
 }
 
+/* In a reservation, behind one that is aborted and a sync while it is out. */
+static duralog_error append_reserved(struct story *s, const struct payload *p,
+                                     duralog_level level, uint64_t *offset) {
+  void *memory = NULL;
+  duralog_error error = duralog_reserve(s->log, sizeof p->bytes, -1, &memory);
+  if (error) return error;
+  memset(memory, 'v', sizeof p->bytes);
+  CHECK_OK(duralog_abort(s->log));
+  error = duralog_reserve(s->log, sizeof p->bytes, -1, &memory);
+  if (error) return error;
+  memcpy(memory, p->bytes, p->size);
+  duralog_error synced = duralog_sync(s->log);
+  error = duralog_publish(s->log, p->size, level, offset);
+  CHECK(!synced || error == DURALOG_E_POISONED);
+  CHECK_IS(DURALOG_E_ARGUMENT, duralog_abort(s->log)); /* it is over */
+  return error;
+}
+
 static duralog_error append_shaped(struct story *s, enum shape shape,
                                    duralog_level level, uint64_t *offset) {
   static struct payload p[3];
   duralog_entry e[3];
   size_t count = records_in(s, shape);
+  bool plain = shape == SINGLE || shape == RESERVED;
   for (size_t i = 0; i < count; i++) {
     uint64_t n = s->end + i;
     CHECK(n < NUMBERS_MAX);
@@ -289,12 +308,13 @@ static duralog_error append_shaped(struct story *s, enum shape shape,
     s->lives[n] = s->damaged ? s->lives[n] | bit : bit;
     e[i] = (duralog_entry){.data = p[i].bytes,
                            .size = p[i].size,
-                           .key = shape == SINGLE ? NULL : p[i].key,
-                           .key_size = shape == SINGLE ? 0 : p[i].key_size,
+                           .key = plain ? NULL : p[i].key,
+                           .key_size = plain ? 0 : p[i].key_size,
                            .has_timestamp = shape == KEYED && n % 2,
                            .timestamp_ms = (int64_t)n << 40};
   }
   if (s->end + count > s->tried) s->tried = s->end + count;
+  if (shape == RESERVED) return append_reserved(s, &p[0], level, offset);
   if (shape == SINGLE && level == DURALOG_LEVEL_DEFAULT)
     return duralog_append(s->log, p[0].bytes, p[0].size, offset);
   return duralog_append_batch(s->log, e, count, level, offset);

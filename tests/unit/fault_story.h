@@ -92,7 +92,7 @@ void story_kill(struct story *); /* not with real files */
 /* Read the watermarks and hold them against what is known. */
 void story_look(struct story *);
 
-enum shape { SINGLE, KEYED, BATCH };
+enum shape { SINGLE, KEYED, BATCH, RESERVED };
 bool story_append(struct story *, enum shape, duralog_level);
 void story_append_until_full(struct story *);
 bool story_tick(struct story *);

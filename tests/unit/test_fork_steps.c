@@ -45,6 +45,7 @@ static void close_inherited(void *unused) {
   duralog_watermarks w = {.struct_size = sizeof w};
   CHECK_IS(DURALOG_E_FORKED, duralog_append(family.log, "x", 1, NULL));
   CHECK_IS(DURALOG_E_FORKED, duralog_get_watermarks(family.log, &w));
+  CHECK_IS(DURALOG_E_FORKED, duralog_abort(family.log));
   for (size_t i = 0; i < COUNT_OF(family.readers); i++) {
     if (!family.readers[i]) continue;
     CHECK_IS(DURALOG_E_FORKED, duralog_read_next(family.readers[i], &r));
@@ -135,11 +136,24 @@ static const duralog_environment *environment(void) {
 
 /* ---- the parent's work ---- */
 
+/* A child may be made while the parent has a reservation. */
+static void publish_one(const uint8_t *data) {
+  void *memory = NULL;
+  CHECK_OK(duralog_reserve(family.log, RECORD_BYTES, -1, &memory));
+  memcpy(memory, data, RECORD_BYTES);
+  reach("host wrote");
+  CHECK_OK(
+      duralog_publish(family.log, RECORD_BYTES, DURALOG_LEVEL_WRITTEN, NULL));
+}
+
 static void append_some(uint64_t count) {
   static uint8_t data[RECORD_BYTES];
   for (uint64_t i = 0; i < count; i++) {
     memset(data, (int)i, sizeof data);
-    CHECK_OK(duralog_append(family.log, data, sizeof data, NULL));
+    if (i % 4 == 1)
+      publish_one(data);
+    else
+      CHECK_OK(duralog_append(family.log, data, sizeof data, NULL));
     if (i % 7 == 6) CHECK_OK(duralog_tick(family.log));
   }
 }

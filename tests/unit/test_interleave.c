@@ -30,6 +30,7 @@ struct scenario {
   bool own_threads;
   duralog_sync_wanted *sync_wanted; /* its context is NULL */
   bool large;                       /* the threads append large records */
+  bool padded;
   void (*before)(struct world *);
   void (*bodies[SCENARIO_THREADS])(struct world *);
   void (*after)(struct world *); /* besides check_log */
@@ -82,6 +83,17 @@ static void append_written_then_wait(struct world *w) {
 }
 
 static void begun(struct world *w) { world_append_before(w, 1); }
+
+/* And a record that is not durable. */
+static void unsynced(struct world *w) {
+  static const char text[TEXT_MAX];
+  const duralog_entry entry = {.data = text, .size = sizeof text};
+  begun(w);
+  duralog_error error =
+      duralog_append_batch(w->log, &entry, 1, DURALOG_LEVEL_WRITTEN, NULL);
+  if (error) threads_fail(w->threads, "before: %s", duralog_error_name(error));
+  w->published = ++w->before;
+}
 
 static void full(struct world *w) {
   begun(w);
@@ -170,6 +182,180 @@ static const struct scenario first_appends = {
     .bodies = {append_written, append_written, sync_ok},
     .steps = 2,
     .atomics = 2};
+
+/* ---- reserving ---- */
+
+static void *reserve_ok(struct world *w, int64_t timeout_ms) {
+  void *memory = NULL;
+  duralog_error error =
+      duralog_reserve(w->log, w->record_bytes, timeout_ms, &memory);
+  HOLDS(w, error == DURALOG_OK);
+  return memory;
+}
+
+/* Nothing of others comes in between. */
+static void publish_ok(struct world *w, void *memory, int number,
+                       duralog_level level) {
+  char text[TEXT_MAX] = "";
+  uint64_t offset = NONE, end = world_end(w);
+  snprintf(text, TEXT_MAX, "thread %d record %d", threads_current(w->threads),
+           number);
+  memset(memory, 0, w->record_bytes);
+  memcpy(memory, text, TEXT_MAX);
+  STEP(w->io, "host/wrote");
+  HOLDS(w, world_end(w) == end);
+  duralog_error error =
+      duralog_publish(w->log, w->record_bytes, level, &offset);
+  HOLDS(w, error == DURALOG_OK && offset == end);
+  book(w, offset, text, level);
+}
+
+static void reserve_and_publish(struct world *w) {
+  void *memory = reserve_ok(w, -1);
+  publish_ok(w, memory, 0, DURALOG_LEVEL_DEFAULT);
+}
+
+static void abort_and_append(struct world *w) {
+  uint64_t end = (reserve_ok(w, -1), world_end(w));
+  STEP(w->io, "host/wrote");
+  HOLDS(w, world_end(w) == end);
+  duralog_error error = duralog_abort(w->log);
+  HOLDS(w, error == DURALOG_OK);
+  append_ok(w, 0, DURALOG_LEVEL_DEFAULT);
+}
+
+/* All that the thread may do while it has a reservation. */
+static void reserve_and_do_all(struct world *w) {
+  duralog_segment s = {.struct_size = sizeof s};
+  void *memory = reserve_ok(w, -1), *other;
+  HOLDS(w, append_as(w, 9, DURALOG_LEVEL_WRITTEN) == DURALOG_E_BUSY);
+  HOLDS(w, duralog_reserve(w->log, 1, -1, &other) == DURALOG_E_BUSY);
+  tick(w);
+  sync_ok(w);
+  HOLDS(w, world_durable(w) == world_end(w));
+  HOLDS(w, duralog_get_segment(w->log, 0, &s) == DURALOG_OK);
+  HOLDS(w, duralog_wait(w->log, world_end(w), DURALOG_LEVEL_WRITTEN, -1) ==
+               DURALOG_E_BUSY);
+  publish_ok(w, memory, 0, DURALOG_LEVEL_DURABLE);
+}
+
+/* Who slept through a reservation gets in before the same thread has the next
+ * one, unless that takes too long. */
+static void reserve_and_reserve_again(struct world *w) {
+  void *memory = reserve_ok(w, -1);
+  bool other_was_first = world_end(w) > w->before;
+  while (!other_was_first && !atomic_load(&w->log->reservation.sleepers))
+    threads_sleep(w->threads, NS_PER_MS);
+  publish_ok(w, memory, 0, DURALOG_LEVEL_WRITTEN);
+  reserve_ok(w, -1);
+  HOLDS(w, world_end(w) == w->before + 2 || threads_hurried(w->threads));
+  duralog_error error = duralog_abort(w->log);
+  HOLDS(w, error == DURALOG_OK);
+}
+
+static const struct scenario reserve_in_turn = {
+    .name = "reserve_in_turn",
+    .durability = {.pagecache = true},
+    .before = begun,
+    .bodies = {reserve_and_reserve_again, append_written},
+    .steps = 2,
+    .atomics = 2};
+
+/* What waited for a reservation, however long, has the time of when it was
+ * stored. */
+static int64_t aborted_ms;
+
+static void unsynced_and_not_aborted(struct world *w) {
+  unsynced(w); /* in this very tick */
+  aborted_ms = INT64_MIN;
+}
+
+static void reserve_long_and_abort(struct world *w) {
+  reserve_ok(w, -1);
+  bool other_was_first = world_end(w) > w->before;
+  while (!other_was_first && !atomic_load(&w->log->reservation.sleepers))
+    threads_sleep(w->threads, NS_PER_MS);
+  threads_sleep(w->threads, 1000 * NS_PER_MS);
+  if (!other_was_first) aborted_ms = w->io->wall_ms(w->io);
+  duralog_error error = duralog_abort(w->log);
+  HOLDS(w, error == DURALOG_OK);
+}
+
+static void is_not_older_than_the_abort(struct world *w) {
+  duralog_reader *reader = NULL;
+  duralog_record r;
+  HOLDS(w, duralog_reader_open(w->log, DURALOG_LEVEL_WRITTEN, &reader) ==
+               DURALOG_OK);
+  HOLDS(w, duralog_read_at(reader, w->before, &r) == DURALOG_OK);
+  HOLDS(w, r.timestamp_ms >= aborted_ms);
+  HOLDS(w, duralog_reader_close(&reader) == DURALOG_OK);
+}
+
+static const struct scenario reserve_long = {
+    .name = "reserve_long",
+    .durability = {.pagecache = true},
+    .before = unsynced_and_not_aborted,
+    .bodies = {reserve_long_and_abort, append_written},
+    .after = is_not_older_than_the_abort,
+    .steps = 2,
+    .atomics = 1};
+
+static const struct scenario reserve_append_sync = {
+    .name = "reserve_append_sync",
+    .before = begun,
+    .bodies = {reserve_and_publish, append_default, sync_ok},
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario reserve_and_abort = {
+    .name = "reserve_and_abort",
+    .durability = {.pagecache = true},
+    .before = begun,
+    .bodies = {abort_and_append, reserve_and_publish, append_written},
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario reserve_padded = {
+    .name = "reserve_padded",
+    .durability = {.sync_every_records = 8},
+    .padded = true,
+    .before = unsynced,
+    .bodies = {reserve_and_publish, sync_ok, append_written},
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario append_padded = {
+    .name = "append_padded",
+    .durability = {.sync_every_records = 8},
+    .padded = true,
+    .before = begun,
+    .bodies = {append_written_twice, sync_ok, sync_ok},
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario reserve_in_a_roll = {
+    .name = "reserve_in_a_roll",
+    .before = full,
+    .after = has_rolled,
+    .bodies = {reserve_and_publish, append_default, tick},
+    .steps = 2,
+    .atomics = 1};
+
+static const struct scenario reserve_and_ticks = {
+    .name = "reserve_and_ticks",
+    .durability = {.sync_every_records = 8},
+    .before = begun,
+    .bodies = {reserve_and_do_all, append_default, tick},
+    .steps = 2,
+    .atomics = 2};
+
+static const struct scenario reserve_first = {
+    .name = "reserve_first",
+    .before = reopened,
+    .after = one_epoch_later,
+    .bodies = {reserve_and_publish, append_written, sync_ok},
+    .steps = 2,
+    .atomics = 1};
 
 /* ---- readers ---- */
 
@@ -284,6 +470,46 @@ static void sync_or_poison(struct world *w) {
   if (!error) promise(w, end);
   told(w, error);
 }
+
+/* Who waits for a reservation is told though it goes on: it ends only when they
+ * have ended. */
+static _Atomic uint32_t ended_word;
+
+static void unsynced_and_first_sync_fails(struct world *w) {
+  unsynced(w);
+  atomic_store(&ended_word, 0);
+  sim_fail_sync(w->sim, 1, true);
+}
+
+static void reserve_until_others_ended(struct world *w) {
+  void *memory = NULL;
+  uint32_t ended;
+  if (duralog_reserve(w->log, w->record_bytes, -1, &memory)) return;
+  HOLDS(w, duralog_sync(w->log) == DURALOG_E_POISONED);
+  while ((ended = atomic_load(&ended_word)) < 2)
+    w->io->wait(w->io, &ended_word, ended, NONE);
+  uint64_t end = world_end(w);
+  memset(memory, 'x', w->record_bytes);
+  HOLDS(w, duralog_publish(w->log, w->record_bytes, DURALOG_LEVEL_WRITTEN,
+                           NULL) == DURALOG_E_POISONED);
+  HOLDS(w, world_end(w) == end);
+  HOLDS(w, duralog_abort(w->log) == DURALOG_E_ARGUMENT); /* it is over */
+}
+
+static void append_or_poison_and_end(struct world *w) {
+  append_or_poison(w);
+  atomic_fetch_add(&ended_word, 1);
+  w->io->wake(w->io, &ended_word, 1);
+}
+
+static const struct scenario poison_in_a_reservation = {
+    .name = "poison_in_a_reservation",
+    .durability = {.sync_every_records = 8},
+    .before = unsynced_and_first_sync_fails,
+    .bodies = {reserve_until_others_ended, append_or_poison_and_end,
+               append_or_poison_and_end},
+    .steps = 2,
+    .atomics = 2};
 
 static const struct scenario poison_in_a_roll = {
     .name = "poison_in_a_roll",
@@ -474,17 +700,22 @@ static const struct scenario toy_lost_wake_up = {
     .bodies = {toy_sleep, toy_wake}};
 
 static const struct scenario *const scenarios[] = {
-    &group_commit,      &served_in_time,
-    &written_wait_sync, &written_then_wait,
-    &every_two,         &every_two_records_bytes,
-    &roll_and_sync,     &roll_and_tick,
-    &first_appends,     &reader_of_written,
-    &reader_of_durable, &poison_in_a_roll,
-    &poison_waiters,    &poison_readers,
-    &poison_second,     &interval_and_close,
-    &syncer_for_waiter, &host_policy,
-    &gate_interval,     &gate_interval_rolling,
-    &gate_rolling,      &toy_lost_wake_up,
+    &group_commit,        &served_in_time,
+    &written_wait_sync,   &written_then_wait,
+    &every_two,           &every_two_records_bytes,
+    &roll_and_sync,       &roll_and_tick,
+    &first_appends,       &reader_of_written,
+    &reader_of_durable,   &poison_in_a_roll,
+    &poison_waiters,      &poison_readers,
+    &poison_second,       &interval_and_close,
+    &syncer_for_waiter,   &host_policy,
+    &gate_interval,       &gate_interval_rolling,
+    &gate_rolling,        &toy_lost_wake_up,
+    &reserve_padded,      &append_padded,
+    &reserve_append_sync, &reserve_and_abort,
+    &reserve_in_a_roll,   &reserve_and_ticks,
+    &reserve_first,       &poison_in_a_reservation,
+    &reserve_in_turn,     &reserve_long,
 };
 
 /* ---- one run of a scenario ---- */
@@ -547,6 +778,7 @@ static void world_begin(struct world *w, bool atomics, unsigned bound) {
       .durability = s->durability,
       .own_threads = s->own_threads,
       .sync_wanted = s->sync_wanted,
+      .padded = s->padded,
       .n = s->durability.sync_every_bytes
                ? s->durability.sync_every_bytes / TEXT_FRAME_BYTES
                : s->durability.sync_every_records,
@@ -688,6 +920,28 @@ static void first_appends_begin_one_epoch(struct test_place *at) {
   explore_both(&first_appends, FENCE_WORKS);
 }
 
+static void a_reservation_is_waited_for_and_stops_nothing_else(
+    struct test_place *at) {
+  (void)at;
+  explore_both(&reserve_append_sync, FENCE_WORKS);
+  explore_both(&reserve_and_abort, FENCE_WORKS);
+  explore_both(&reserve_in_a_roll, FENCE_WORKS);
+  explore_both(&append_padded, FENCE_WORKS);
+  explore_both(&reserve_padded, FENCE_WORKS);
+  explore_both(&reserve_and_ticks, FENCE_WORKS);
+  explore_both(&reserve_first, FENCE_WORKS);
+}
+
+static void who_slept_through_a_reservation_is_let_in(struct test_place *at) {
+  (void)at;
+  explore_both(&reserve_in_turn, FENCE_WORKS);
+}
+
+static void who_waited_long_is_dated_when_stored(struct test_place *at) {
+  (void)at;
+  explore_both(&reserve_long, FENCE_WORKS);
+}
+
 static void a_sleeping_reader_is_woken(struct test_place *at) {
   (void)at;
   explore_both(&reader_of_written, FENCE_WORKS);
@@ -699,6 +953,7 @@ static void a_sleeping_reader_is_woken(struct test_place *at) {
 static void a_failed_sync_tells_everyone(struct test_place *at) {
   (void)at;
   explore_both(&poison_in_a_roll, FENCE_WORKS);
+  explore_both(&poison_in_a_reservation, FENCE_WORKS);
   explore_both(&poison_waiters, FENCE_WORKS);
   explore_both(&poison_readers, FENCE_WORKS);
   explore_both(&poison_readers, FENCE_REFUSED);
@@ -815,6 +1070,9 @@ int main(int argc, char **argv) {
       TEST(every_n_keeps_its_bound),
       TEST(a_roll_amid_appends_loses_nothing),
       TEST(first_appends_begin_one_epoch),
+      TEST(a_reservation_is_waited_for_and_stops_nothing_else),
+      TEST(who_slept_through_a_reservation_is_let_in),
+      TEST(who_waited_long_is_dated_when_stored),
       TEST(a_sleeping_reader_is_woken),
       TEST(a_failed_sync_tells_everyone),
       TEST(own_threads_sync_and_stop),

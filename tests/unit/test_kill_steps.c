@@ -38,6 +38,7 @@ enum {
   OPENINGS = 2,
   BATCH_MAX = 8,
   IN_BATCH_MAX = 600, /* bytes of data */
+  IN_VAIN_BYTES = 3500,
   POINTS_MAX = 128,
   STEPS_AT_LEAST = 30,
   CLOCK_STEP_MS = 3
@@ -281,6 +282,25 @@ static duralog_options options_of(const struct mode *m) {
 
 /* ---- the child's life ---- */
 
+/* The record is written in place; before, now and then, in vain. */
+static uint64_t reserve_operation(duralog *log, const duralog_entry *e,
+                                  bool in_vain, duralog_level level) {
+  uint64_t offset = UINT64_MAX;
+  void *memory = NULL;
+  if (in_vain) {
+    CHECK_OK(duralog_reserve(log, IN_VAIN_BYTES, -1, &memory));
+    memcpy(memory, (uint8_t *)memory - IN_VAIN_BYTES,
+           IN_VAIN_BYTES); /* frames, too */
+    reach("host/wrote");
+    CHECK_OK(duralog_abort(log));
+  }
+  CHECK_OK(duralog_reserve(log, e->size + 100, -1, &memory));
+  memcpy(memory, e->data, e->size);
+  reach("host/wrote");
+  CHECK_OK(duralog_publish(log, e->size, level, &offset));
+  return offset;
+}
+
 static uint64_t append_operation(duralog *log, uint64_t writer,
                                  uint64_t operation) {
   struct content contents[BATCH_MAX];
@@ -295,8 +315,10 @@ static uint64_t append_operation(duralog *log, uint64_t writer,
   duralog_level level = DURALOG_LEVEL_DEFAULT;
   if (operation % 7 == 3) level = DURALOG_LEVEL_WRITTEN;
   if (operation % 7 == 5) level = DURALOG_LEVEL_DURABLE;
-  bool plain = size == 1 && !entries->key && !entries->has_timestamp && !level;
-  if (plain)
+  bool simple = size == 1 && !entries->key && !entries->has_timestamp;
+  if (simple && operation % 2)
+    return reserve_operation(log, entries, operation % 4 == 1, level);
+  if (simple && !level)
     CHECK_OK(duralog_append(log, entries->data, entries->size, &offset));
   else
     CHECK_OK(duralog_append_batch(log, entries, size, level, &offset));
