@@ -39,7 +39,7 @@ INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildca
 
 TOOL_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/duralog.c $(wildcard examples/tool_*.c)))
 DEMO_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/demo.c $(wildcard examples/demo_*.c)))
-SIMPLE_EXAMPLES := $(BUILD)/examples/hello $(BUILD)/examples/group_commit
+SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv)
 
 # Unit tests link the instrumented objects and see everything; API tests link
 # the shared object and see what a host sees.
@@ -154,6 +154,9 @@ $(BUILD)/tests/power_table: $(POWER_LINKED)
 $(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUILD)/libduralog.so
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
 	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
+
+# It kills the example.
+$(BUILD)/tests/test_kv: | $(BUILD)/examples/kv
 
 # The golden files are made by the release whose format they hold, and kept.
 GOLDEN_TOOLS := $(BUILD)/tests/golden_make $(BUILD)/tests/golden_dump
