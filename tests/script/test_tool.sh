@@ -87,7 +87,64 @@ damage_and_failure_are_in_the_json() {
   [ $? -eq 1 ] && is_json <"$work/append.json" && grep -q '"error":"DURALOG_E_TOO_BIG"' "$work/append.json"
 }
 
-for test in the_json_check_can_fail every_json_is_json a_key_is_in_the_json damage_and_failure_are_in_the_json; do
+is_empty() { [ -z "$(ls -A "$1")" ] || { ls -lR "$1"; return 1; }; }
+
+# Every member of every mode, and each of the ten modes once.
+bench_tells_all_and_leaves_nothing() {
+  mkdir -p "$work/bench" && $tool bench --seconds 1 --json "$work/bench" >"$work/bench.json" &&
+    is_json <"$work/bench.json" && is_empty "$work/bench" &&
+    has_members "$work/bench.json" directory file_system device device_number in_memory written_counted_by \
+      idle_bytes_per_second seconds record_bytes bare modes advice || return 1
+  tr '{' '\n' <"$work/bench.json" >"$work/parts"
+  for member in name every_records every_bytes interval_ms pagecache strict paced threads power_cut_takes \
+    records elapsed_ns records_per_second bytes_per_second appends; do
+    [ "$(grep -o "\"power_cut_takes\".*\|\"$member\":" "$work/parts" | grep -c "\"$member\":")" -ge 10 ] ||
+      { echo "fewer than ten: $member"; return 1; }
+  done
+  for mode in 'every=1, strict' every=1 'every=1, 8 threads' every=100 every=1000 bytes=1M interval=10 \
+    interval=100 interval=1000 pagecache; do
+    grep -q "\"name\":\"$mode\"" "$work/parts" || { echo "no mode $mode"; return 1; }
+  done
+  [ "$(grep -c '"p50_ns":[0-9]*,"p99_ns":[0-9]*,"max_ns":[0-9]*}' "$work/parts")" -eq 22 ] &&
+    ! grep -q '"records":0,' "$work/parts" &&
+    $tool bench --seconds 1 --size 4K "$work/bench" >"$work/bench.text" && is_empty "$work/bench" &&
+    [ "$(grep -cE '^(every=|bytes=|interval=|pagecache)' "$work/bench.text")" -eq 20 ] &&
+    grep -q '^A durable append takes [0-9]' "$work/bench.text"
+}
+
+bench_refuses_what_it_should() {
+  mkdir -p "$work/no" && seq 9 | $tool append --quiet "$work/old" && before=$(ls -lR --time-style=full-iso "$work/old") || return 1
+  for bad in '--seconds 0' '--seconds 3601' '--seconds x' '--size 0' '--size 2M' '--seconds' '--nonsense' "$work/no $work/no"; do
+    $tool bench $bad "$work/no" >"$work/told" 2>"$work/err"
+    [ $? -eq 2 ] && [ -s "$work/err" ] && [ ! -s "$work/told" ] && is_empty "$work/no" || { echo "bench $bad"; return 1; }
+  done
+  $tool bench --seconds 1 "$work/old" 2>"$work/err"
+  [ $? -eq 2 ] && grep -q 'is a log' "$work/err" && [ "$before" = "$(ls -lR --time-style=full-iso "$work/old")" ] || return 1
+  $tool bench --seconds 1 "$work/absent" 2>"$work/err"
+  [ $? -eq 1 ] && [ ! -e "$work/absent" ]
+}
+
+# The first line comes when its directory is there; the signal then meets the
+# run at its beginning, or after its first table. It dies of that signal.
+an_interrupted_bench_removes_its_directory() {
+  mkdir -p "$work/cut" && mkfifo "$work/pipe" || return 1
+  for signal in INT TERM HUP; do
+    for lines in 1 9; do
+      $tool bench --seconds 12 "$work/cut" >"$work/pipe" 2>"$work/err" &
+      pid=$!
+      { while [ $lines -gt 0 ] && read -r line; do lines=$((lines - 1)); done
+        is_empty "$work/cut" >"$work/seen" && echo "had no directory" >>"$work/err"
+        kill -s $signal $pid; cat >/dev/null; } <"$work/pipe"
+      wait $pid
+      status=$?
+      [ "$(kill -l $status 2>/dev/null)" = $signal ] && is_empty "$work/cut" && [ ! -s "$work/err" ] ||
+        { echo "$signal: status $status"; cat "$work/err"; return 1; }
+    done
+  done
+}
+
+for test in the_json_check_can_fail every_json_is_json a_key_is_in_the_json damage_and_failure_are_in_the_json \
+  bench_tells_all_and_leaves_nothing bench_refuses_what_it_should an_interrupted_bench_removes_its_directory; do
   claim $test $test
 done
 exit $failed
