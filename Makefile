@@ -15,6 +15,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 
 V ?= 0
@@ -74,11 +76,11 @@ NEED := .ci/need
 $(BUILD)/.need-build: $(NEED)
 	@mkdir -p $(@D) && $(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev && touch $@
 $(BUILD)/.need-check: $(NEED) $(BUILD)/.need-build
-	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang && touch $@
+	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base && touch $@
 
 .PHONY: deps
 deps: $(NEED) ## install what building and testing need
-	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang
+	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base
 
 # ---- compiling; a change of flags rebuilds ----
 
@@ -223,9 +225,13 @@ install: all $(BUILD)/duralog.pc ## install under DESTDIR and PREFIX
 	$(Q)ln -sf libduralog.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libduralog.so
 	$(Q)$(INSTALL) -m 644 $(BUILD)/duralog.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	$(Q)$(INSTALL) -m 755 $(BUILD)/duralog $(DESTDIR)$(BINDIR)/
+	$(Q)$(INSTALL) -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(COMPLETIONDIR)
+	$(Q)$(INSTALL) -m 644 examples/duralog.1 $(DESTDIR)$(MANDIR)/man1/
+	$(Q)$(INSTALL) -m 644 examples/duralog.bash $(DESTDIR)$(COMPLETIONDIR)/duralog
 uninstall: ## remove what install installed
 	$(Q)rm -f $(DESTDIR)$(INCLUDEDIR)/duralog.h $(DESTDIR)$(LIBDIR)/libduralog.a \
-	  $(DESTDIR)$(LIBDIR)/libduralog.so* $(DESTDIR)$(LIBDIR)/pkgconfig/duralog.pc $(DESTDIR)$(BINDIR)/duralog
+	  $(DESTDIR)$(LIBDIR)/libduralog.so* $(DESTDIR)$(LIBDIR)/pkgconfig/duralog.pc $(DESTDIR)$(BINDIR)/duralog \
+	  $(DESTDIR)$(MANDIR)/man1/duralog.1 $(DESTDIR)$(COMPLETIONDIR)/duralog
 
 # ---- housekeeping ----
 

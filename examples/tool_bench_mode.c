@@ -115,6 +115,7 @@ static uint64_t records_max(const bench_mode *mode,
   const duralog_durability *d = &mode->durability;
   uint64_t every = d->sync_every_records;
   if (d->sync_every_bytes > 0) every = d->sync_every_bytes / frame + 1;
+  if (mode->threads > 1) every = mode->threads / 2; /* who share a sync */
   uint64_t syncs = mode->strict ? 2 : 1;
   uint64_t cost = frame + (every == 0 ? 0 : syncs * SYNC_BYTES / every);
   return limits->bytes / cost / mode->threads + 1;

@@ -155,6 +155,8 @@ installation_compiles_links_and_goes_away() {
     ${CC:-cc} "$work/installed.c" $flags -o "$work/installed.bin" &&
     LD_LIBRARY_PATH=$work/root/usr/lib "$work/installed.bin" | grep -q hello &&
     "$work/root/usr/bin/duralog" --version &&
+    [ -s "$work/root/usr/share/man/man1/duralog.1" ] &&
+    [ -s "$work/root/usr/share/bash-completion/completions/duralog" ] &&
     make --no-print-directory -s uninstall DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
     [ -z "$(find "$work/root" -type f -o -type l)" ]
 }
