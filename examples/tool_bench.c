@@ -92,6 +92,7 @@ static int measure_all(const settings *s, bench_place *place,
   };
   watch_idle(report, limits.time_ns);
   if (!s->json) bench_print_head(report);
+  if (ferror(stdout)) return TOOL_OK; /* tool_finish_output tells, by errno */
   int code = bench_run_bare(place, &limits, report->bares);
   if (code != TOOL_OK || bench_signal != 0) return code;
   if (!s->json) bench_print_bares(report);
@@ -101,6 +102,7 @@ static int measure_all(const settings *s, bench_place *place,
     if (code != TOOL_OK || bench_signal != 0) return code;
     report->count++;
     if (!s->json) bench_print_mode(&report->results[i]);
+    if (ferror(stdout)) return TOOL_OK;
   }
   if (s->json)
     bench_print_json(report);
@@ -111,7 +113,6 @@ static int measure_all(const settings *s, bench_place *place,
 
 /* Die of the signal, so that who started us knows. */
 static int end_by_signal(void) {
-  fflush(stdout);
   signal(bench_signal, SIG_DFL);
   raise(bench_signal);
   return TOOL_FAILED;
@@ -128,9 +129,10 @@ static int bench(const settings *s) {
   catch_signals();
   int code = bench_place_open(&place, s->path);
   if (code == TOOL_OK) code = measure_all(s, &place, &report);
+  code = tool_finish_output(code);
   bench_place_close(&place);
   free(report.results);
-  return bench_signal != 0 ? end_by_signal() : tool_finish_output(code);
+  return bench_signal != 0 ? end_by_signal() : code;
 }
 
 static bool set_option(settings *s, int option, const char *value) {

@@ -74,6 +74,7 @@ typedef struct bench_limits {
 
 typedef struct bench_result {
   const bench_mode *mode;
+  const char *loss; /* the mode's, but of a file system in memory */
   double bytes_a_record;
   uint64_t records, elapsed_ns;
   bench_times appends;

@@ -230,6 +230,7 @@ int bench_run_mode(bench_place *place, const bench_mode *mode,
   if (error != DURALOG_OK)
     return tool_fail("opening", path, error, &diagnostic);
   place->in_memory = report.fs_memory;
+  result->loss = report.fs_memory ? "everything" : mode->loss;
   int code = TOOL_OK;
   error = measure(place, &r, result);
   if (error != DURALOG_OK)

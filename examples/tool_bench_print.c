@@ -116,7 +116,7 @@ void bench_print_mode(const bench_result *r) {
   print_duration(r->records, bench_times_bound(&r->appends, 500));
   print_duration(r->records, bench_times_bound(&r->appends, 990));
   print_duration(r->records, r->appends.max_ns);
-  printf("  %s\n", r->mode->loss);
+  printf("  %s\n", r->loss);
   fflush(stdout);
 }
 
@@ -187,11 +187,7 @@ static void advise_on_disk(advice *a, const bench_report *r,
   char text[SIZE_TEXT_BYTES];
   const bench_bare *bare = &r->bares[BENCH_OVER];
   uint64_t half = bench_times_bound(&bare->times, 500);
-  if (r->place->in_memory)
-    snprintf(advice_line(a), ADVICE_BYTES,
-             "This file system is in memory: nothing here survives a power "
-             "cut, in any mode.");
-  else if (bare->times.count > 0 && half < SUSPICIOUS_SYNC_NS)
+  if (bare->times.count > 0 && half < SUSPICIOUS_SYNC_NS)
     snprintf(advice_line(a), ADVICE_BYTES,
              "A sync that quick is answered from a cache. If that has no "
              "battery or capacitor, nothing here is durable.");
@@ -212,6 +208,12 @@ static void advise(advice *a, const bench_report *r) {
   const bench_result *hundred = find(r, "every=100");
   *a = (advice){0};
   if (one == NULL || eight == NULL || hundred == NULL) return;
+  if (r->place->in_memory) {
+    snprintf(advice_line(a), ADVICE_BYTES,
+             "This file system is in memory: nothing here survives a power "
+             "cut, in any mode.");
+    return;
+  }
   advise_on_cost(a, r, one);
   advise_on_sharing(a, one, eight, hundred);
   advise_on_disk(a, r, one);
@@ -272,7 +274,7 @@ static void json_mode(tool_json *json, const bench_result *r) {
   tool_json_bool(json, "strict", m->strict);
   tool_json_bool(json, "paced", m->paced);
   tool_json_number(json, "threads", m->threads);
-  tool_json_string(json, "power_cut_takes", m->loss);
+  tool_json_string(json, "power_cut_takes", r->loss);
   tool_json_number(json, "records", r->records);
   tool_json_number(json, "elapsed_ns", r->elapsed_ns);
   double rate = per_second(r->records, r->elapsed_ns);

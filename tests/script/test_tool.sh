@@ -121,7 +121,9 @@ bench_refuses_what_it_should() {
   $tool bench --seconds 1 "$work/old" 2>"$work/err"
   [ $? -eq 2 ] && grep -q 'is a log' "$work/err" && [ "$before" = "$(ls -lR --time-style=full-iso "$work/old")" ] || return 1
   $tool bench --seconds 1 "$work/absent" 2>"$work/err"
-  [ $? -eq 1 ] && [ ! -e "$work/absent" ]
+  [ $? -eq 1 ] && [ ! -e "$work/absent" ] || return 1
+  $tool bench --seconds 1 "$work/no" >/dev/full 2>"$work/err"
+  [ $? -eq 1 ] && grep -q 'writing standard output: No space' "$work/err" && is_empty "$work/no"
 }
 
 # The first line comes when its directory is there; the signal then meets the
