@@ -15,6 +15,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 INSTALL ?= install
 
 V ?= 0
@@ -39,7 +41,7 @@ INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildca
 
 TOOL_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/duralog.c $(wildcard examples/tool_*.c)))
 DEMO_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/demo.c $(wildcard examples/demo_*.c)))
-SIMPLE_EXAMPLES := $(BUILD)/examples/hello $(BUILD)/examples/group_commit
+SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv)
 
 # Unit tests link the instrumented objects and see everything; API tests link
 # the shared object and see what a host sees.
@@ -74,11 +76,11 @@ NEED := .ci/need
 $(BUILD)/.need-build: $(NEED)
 	@mkdir -p $(@D) && $(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev && touch $@
 $(BUILD)/.need-check: $(NEED) $(BUILD)/.need-build
-	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang && touch $@
+	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base && touch $@
 
 .PHONY: deps
 deps: $(NEED) ## install what building and testing need
-	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang
+	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base
 
 # ---- compiling; a change of flags rebuilds ----
 
@@ -155,6 +157,9 @@ $(API_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/api/%.o $(SUPPORT_OBJ) $(BUIL
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) -L$(BUILD) -lduralog \
 	  -Wl,-rpath,'$$ORIGIN/..' $(ALL_LDFLAGS) $(TEST_LIBS)
 
+# It kills the example.
+$(BUILD)/tests/test_kv: | $(BUILD)/examples/kv
+
 # The golden files are made by the release whose format they hold, and kept.
 GOLDEN_TOOLS := $(BUILD)/tests/golden_make $(BUILD)/tests/golden_dump
 $(GOLDEN_TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(BUILD)/libinstrumented.a
@@ -220,9 +225,13 @@ install: all $(BUILD)/duralog.pc ## install under DESTDIR and PREFIX
 	$(Q)ln -sf libduralog.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libduralog.so
 	$(Q)$(INSTALL) -m 644 $(BUILD)/duralog.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	$(Q)$(INSTALL) -m 755 $(BUILD)/duralog $(DESTDIR)$(BINDIR)/
+	$(Q)$(INSTALL) -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(COMPLETIONDIR)
+	$(Q)$(INSTALL) -m 644 examples/duralog.1 $(DESTDIR)$(MANDIR)/man1/
+	$(Q)$(INSTALL) -m 644 examples/duralog.bash $(DESTDIR)$(COMPLETIONDIR)/duralog
 uninstall: ## remove what install installed
 	$(Q)rm -f $(DESTDIR)$(INCLUDEDIR)/duralog.h $(DESTDIR)$(LIBDIR)/libduralog.a \
-	  $(DESTDIR)$(LIBDIR)/libduralog.so* $(DESTDIR)$(LIBDIR)/pkgconfig/duralog.pc $(DESTDIR)$(BINDIR)/duralog
+	  $(DESTDIR)$(LIBDIR)/libduralog.so* $(DESTDIR)$(LIBDIR)/pkgconfig/duralog.pc $(DESTDIR)$(BINDIR)/duralog \
+	  $(DESTDIR)$(MANDIR)/man1/duralog.1 $(DESTDIR)$(COMPLETIONDIR)/duralog
 
 # ---- housekeeping ----
 

@@ -34,7 +34,8 @@ typedef struct tool_command {
   int (*run)(int argc, char **argv); /* argv[0] is the command; exit code */
 } tool_command;
 
-extern const tool_command tool_append, tool_cat, tool_info, tool_verify;
+extern const tool_command tool_append, tool_bench, tool_cat, tool_info,
+    tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 
@@ -109,6 +110,29 @@ void tool_input_close(tool_input *input);
 bool tool_input_take(tool_input *input, tool_chunk *chunk);
 void tool_chunk_free(tool_chunk *chunk);
 
+/* ----------------------------------------------------- JSON: tool_json.c -- */
+
+/* What is being printed. Begin with {.out = ...}; commas come by themselves.
+ * name: NULL for an element of an array, or the whole. */
+typedef struct tool_json {
+  FILE *out;
+  bool comma; /* something came before, on this level */
+} tool_json;
+
+void tool_json_open(tool_json *json, const char *name, char bracket);
+void tool_json_close(tool_json *json, char bracket);
+void tool_json_end(tool_json *json); /* close an object that is a line */
+
+void tool_json_number(tool_json *json, const char *name, uint64_t value);
+void tool_json_time(tool_json *json, const char *name, int64_t ms);
+void tool_json_bool(tool_json *json, const char *name, bool value);
+void tool_json_null(tool_json *json, const char *name);
+void tool_json_string(tool_json *json, const char *name, const char *text);
+/* "name":"text", or "name_base64":"..." where the bytes are not UTF-8. */
+void tool_json_bytes(tool_json *json, const char *name, const void *bytes,
+                     size_t size);
+void tool_json_damage(tool_json *json, const duralog_damage *damage);
+
 /* ------------------------------------------------- reading: tool_scan.c -- */
 
 /* Open without writing. On failure prints why; gives the exit code. */
@@ -155,19 +179,24 @@ void tool_print_damage(FILE *out, const duralog_damage *damage);
 
 /* ---------------------------------------------- statistics: tool_stats.c -- */
 
-/* A table; one JSON object, named as the fields are. */
+/* A table; an object, its members named as the fields are. */
 void tool_stats_text(FILE *out, const duralog_stats *stats);
-void tool_stats_json(FILE *out, const duralog_stats *stats);
+void tool_stats_json(tool_json *json, const char *name,
+                     const duralog_stats *stats);
+
+/* A time that so many of a thousand syncs stayed below, as far as the
+ * histogram tells. */
+uint64_t tool_sync_bound(const duralog_sync_times *times, uint64_t thousandths);
 
 /* ----------------------------------------------------- text: tool_text.c -- */
 
 #define TOOL_TIME_BYTES 64
+#define TOOL_DURATION_BYTES 24
 
 /* 2024-02-29T12:00:00.000Z, or plain milliseconds outside the calendar. */
 void tool_time(int64_t timestamp_ms, char out[TOOL_TIME_BYTES]);
 
-/* "name":"text", or "name_base64":"..." where the bytes are not UTF-8. */
-void tool_json_bytes(FILE *out, const char *name, const void *bytes,
-                     size_t size);
+/* "1.2 ms": two or three digits that matter, with a unit. */
+void tool_duration(uint64_t ns, char out[TOOL_DURATION_BYTES]);
 
 #endif

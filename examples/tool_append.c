@@ -44,8 +44,11 @@ typedef struct job {
   uint64_t batch_bytes_max;
   tool_input input;
   atomic_bool stop;
-  pthread_mutex_t lock; /* guards failure */
-  failure failure;      /* the first one; error is OK if there is none */
+  pthread_mutex_t lock;     /* guards failure */
+  failure failure;          /* the first one; error is OK if there is none */
+  uint64_t first;           /* the end before the job */
+  duralog_error synced;     /* how the sync at the end went */
+  duralog_watermarks marks; /* after it */
 } job;
 
 static void job_fail(job *j, duralog_error error, uint64_t record,
@@ -160,36 +163,56 @@ static int print_problem(const char *problem) {
   return TOOL_FAILED;
 }
 
-/* Sync, and tell what was reached. `first` is the end before the job. */
-static int conclude(const settings *s, job *j, uint64_t first) {
+/* Sync, and tell what was reached. */
+static int conclude(const settings *s, job *j) {
   int code = TOOL_OK;
-  duralog_error synced = duralog_sync(j->log);
+  j->synced = duralog_sync(j->log);
   if (j->failure.error != DURALOG_OK)
     code = print_failure(s, &j->failure);
-  else if (synced != DURALOG_OK)
-    code = tool_fail_on("syncing", s->path, synced, j->log);
+  else if (j->synced != DURALOG_OK)
+    code = tool_fail_on("syncing", s->path, j->synced, j->log);
   else if (j->input.problem != NULL)
     code = print_problem(j->input.problem);
 
-  duralog_watermarks marks = {.struct_size = sizeof marks};
-  duralog_error error = duralog_get_watermarks(j->log, &marks);
+  duralog_error error = duralog_get_watermarks(j->log, &j->marks);
   if (error != DURALOG_OK)
     return tool_fail_on("examining", s->path, error, j->log);
-  if (code != TOOL_OK || !s->quiet) print_summary(first, &marks);
+  if (code != TOOL_OK || !s->quiet) print_summary(j->first, &j->marks);
   return code;
 }
 
-/* JSON goes where nothing else is said. */
-static int print_stats(const settings *s, const duralog *log, int code) {
-  duralog_stats stats = {.struct_size = sizeof stats};
-  duralog_error error = duralog_get_stats(log, &stats);
+static void print_json(const settings *s, const job *j,
+                       const duralog_stats *stats) {
+  tool_json json = {.out = stdout};
+  duralog_error error =
+      j->failure.error != DURALOG_OK ? j->failure.error : j->synced;
+  tool_json_open(&json, NULL, '{');
+  tool_json_string(&json, "path", s->path);
+  tool_json_number(&json, "first", j->first);
+  tool_json_number(&json, "end", j->marks.end);
+  tool_json_number(&json, "durable", j->marks.durable);
+  tool_json_number(&json, "epoch", j->marks.epoch);
   if (error != DURALOG_OK)
-    return tool_fail_on("examining", s->path, error, log);
+    tool_json_string(&json, "error", duralog_error_name(error));
+  else if (j->input.problem != NULL)
+    tool_json_string(&json, "error", j->input.problem);
+  else
+    tool_json_null(&json, "error");
+  tool_stats_json(&json, "stats", stats);
+  tool_json_end(&json);
+}
+
+/* JSON goes where nothing else is said. */
+static int print_stats(const settings *s, const job *j, int code) {
+  duralog_stats stats = {.struct_size = sizeof stats};
+  duralog_error error = duralog_get_stats(j->log, &stats);
+  if (error != DURALOG_OK)
+    return tool_fail_on("examining", s->path, error, j->log);
   if (!s->json) {
     tool_stats_text(stderr, &stats);
     return code;
   }
-  tool_stats_json(stdout, &stats);
+  print_json(s, j, &stats);
   return tool_finish_output(code);
 }
 
@@ -201,13 +224,17 @@ static uint64_t batch_bytes_max(const settings *s) {
 }
 
 static int run_job(const settings *s, duralog *log, uint64_t first) {
-  job j = {.log = log, .batch_bytes_max = batch_bytes_max(s)};
+  job j = {.log = log,
+           .batch_bytes_max = batch_bytes_max(s),
+           .first = first,
+           .marks.struct_size = sizeof j.marks};
   if (pthread_mutex_init(&j.lock, NULL) != 0)
     return tool_fail("appending to", s->path, DURALOG_E_RESOURCES, NULL);
   int code = TOOL_FAILED;
   if (tool_input_open(&j.input, STDIN_FILENO, s->length_prefixed)) {
     run_threads(&j, s->threads);
-    code = conclude(s, &j, first);
+    code = conclude(s, &j);
+    if (s->stats) code = print_stats(s, &j, code);
     tool_input_close(&j.input);
   }
   pthread_mutex_destroy(&j.lock);
@@ -232,7 +259,6 @@ static int append(const settings *s) {
     return tool_fail("opening", s->path, error, &diagnostic);
   if (!s->quiet) print_recovery(&report);
   int code = run_job(s, log, report.end);
-  if (s->stats) code = print_stats(s, log, code);
   error = duralog_close(&log);
   if (code == TOOL_OK && error != DURALOG_OK)
     code = tool_fail("closing", s->path, error, NULL);
@@ -299,7 +325,8 @@ static const char help[] =
     "  --quiet             no summary, unless something failed\n"
     "  --stats             tell at the end how the work went: syncs and their\n"
     "                      times, waits, segments, failures\n"
-    "  --json              the same as one JSON object, on standard output\n"
+    "  --json              the same and the summary as one JSON object, on\n"
+    "                      standard output\n"
     "\n"
     "Numbers may end in K, M or G.\n";
 

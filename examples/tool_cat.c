@@ -26,15 +26,15 @@ static void put_prefix(size_t size) {
 }
 
 static void put_json(const duralog_record *record) {
-  printf("{\"offset\":%" PRIu64 ",\"epoch\":%" PRIu64
-         ",\"timestamp_ms\":%" PRId64 ",",
-         record->offset, record->epoch, record->timestamp_ms);
-  if (record->key != NULL) {
-    tool_json_bytes(stdout, "key", record->key, record->key_size);
-    putchar(',');
-  }
-  tool_json_bytes(stdout, "data", record->data, record->size);
-  putchar('}');
+  tool_json json = {.out = stdout};
+  tool_json_open(&json, NULL, '{');
+  tool_json_number(&json, "offset", record->offset);
+  tool_json_number(&json, "epoch", record->epoch);
+  tool_json_time(&json, "timestamp_ms", record->timestamp_ms);
+  if (record->key != NULL)
+    tool_json_bytes(&json, "key", record->key, record->key_size);
+  tool_json_bytes(&json, "data", record->data, record->size);
+  tool_json_close(&json, '}');
 }
 
 static void put_record(const settings *s, const duralog_record *record) {
@@ -156,6 +156,7 @@ static bool set_option(settings *s, int option, const char *value) {
       return tool_timestamp(value, s->now_ms, &s->times.until_ms);
     case 'F': return set_format(s, value);
     case 'd': s->level = DURALOG_LEVEL_DURABLE; return true;
+    case 'j': s->format = JSON; return true;
     case '0': s->terminator = '\0'; return true;
     default: s->format = LENGTH_PREFIXED; return true;
   }
@@ -175,6 +176,7 @@ static int run(int argc, char **argv) {
       {"until", required_argument, NULL, 'u'},
       {"count", required_argument, NULL, 'c'},
       {"format", required_argument, NULL, 'F'},
+      {"json", no_argument, NULL, 'j'},
       {"durable", no_argument, NULL, 'd'},
       {"null", no_argument, NULL, '0'},
       {"length-prefixed", no_argument, NULL, 'l'},
@@ -216,6 +218,7 @@ static const char help[] =
     "                      offset  offset, tab, time, tab, the record\n"
     "                      json    one object a line; bytes that are not\n"
     "                              UTF-8 as base64: data_base64, key_base64\n"
+    "  --json              the same as --format json\n"
     "  --null              end each with a zero byte, not a newline\n"
     "  --length-prefixed   4 bytes of length, little-endian, and the record,\n"
     "                      as append --length-prefixed reads it\n"

@@ -3,7 +3,6 @@
  * duralog info: what a log consists of, as a table or as JSON.
  */
 #include <inttypes.h>
-#include <string.h>
 
 #include "tool.h"
 
@@ -21,14 +20,15 @@ static size_t damage_shown(const duralog_report *report) {
 
 /* Calls `print` for each segment. */
 static duralog_error each_segment(duralog *log,
-                                  void (*print)(size_t,
-                                                const duralog_segment *)) {
+                                  void (*print)(void *, size_t,
+                                                const duralog_segment *),
+                                  void *context) {
   duralog_segment segment = {.struct_size = sizeof segment};
   for (size_t i = 0;; i++) {
     duralog_error error = duralog_get_segment(log, i, &segment);
     if (error == DURALOG_E_RANGE) return DURALOG_OK;
     if (error != DURALOG_OK) return error;
-    print(i, &segment);
+    print(context, i, &segment);
   }
 }
 
@@ -96,7 +96,9 @@ static void time_text(const duralog_segment *segment, int64_t time_ms,
              segment->first == segment->end ? "none" : "unknown");
 }
 
-static void print_segment(size_t index, const duralog_segment *segment) {
+static void print_segment(void *context, size_t index,
+                          const duralog_segment *segment) {
+  (void)context;
   char first[TOOL_TIME_BYTES], newest[TOOL_TIME_BYTES], used[24];
   if (index == 0)
     printf("\n%8s %12s %12s %6s %11s %11s  %-24s  %-24s  %s\n", "segment",
@@ -121,78 +123,76 @@ static duralog_error print_table(const facts *f) {
   print_offsets(&f->marks);
   print_state(&f->report);
   print_damage(&f->report);
-  return each_segment(f->log, print_segment);
+  return each_segment(f->log, print_segment, NULL);
 }
 
 /* -------------------------------------------------------------- JSON -- */
 
-static void json_number(const char *name, uint64_t value) {
-  printf("\"%s\":%" PRIu64 ",", name, value);
-}
-
-static void json_bool(const char *name, bool value) {
-  printf("\"%s\":%s,", name, value ? "true" : "false");
-}
-
-static void json_state(const duralog_report *report) {
-  json_bool("writer_lives", report->writer_lives);
-  json_bool("clean", report->clean);
-  json_number("torn_bytes", report->torn_bytes);
-  printf("\"rebooted\":%s,", !report->reboot_known ? "null"
-                             : report->rebooted    ? "true"
-                                                   : "false");
-  json_bool("fs_overlay", report->fs_overlay);
-  json_bool("fs_memory", report->fs_memory);
-  json_bool("fs_fuse", report->fs_fuse);
-}
-
-static void json_damage(const duralog_report *report) {
-  json_number("damage_count", report->damage_count);
-  fputs("\"damage\":[", stdout);
-  for (size_t i = 0; i < damage_shown(report); i++) {
-    const duralog_damage *damage = &report->damage[i];
-    printf("%s{\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"segment\":%" PRIu64
-           ",\"position\":%" PRIu64 "}",
-           i == 0 ? "" : ",", damage->from, damage->to, damage->segment,
-           damage->position);
-  }
-  fputs("],", stdout);
-}
-
-static void json_segment(size_t index, const duralog_segment *segment) {
-  printf("%s{", index == 0 ? "" : ",");
-  json_number("number", segment->number);
-  json_number("first", segment->first);
-  json_number("end", segment->end);
-  json_number("bytes", segment->bytes);
-  if (segment->used == 0)
-    fputs("\"used\":null,", stdout);
+static void json_state(tool_json *json, const duralog_report *report) {
+  tool_json_bool(json, "writer_lives", report->writer_lives);
+  tool_json_bool(json, "clean", report->clean);
+  tool_json_number(json, "torn_bytes", report->torn_bytes);
+  if (report->reboot_known)
+    tool_json_bool(json, "rebooted", report->rebooted);
   else
-    json_number("used", segment->used);
-  json_number("epoch", segment->epoch);
-  printf("\"created_ms\":%" PRId64 ",", segment->created_ms);
+    tool_json_null(json, "rebooted");
+  tool_json_bool(json, "fs_overlay", report->fs_overlay);
+  tool_json_bool(json, "fs_memory", report->fs_memory);
+  tool_json_bool(json, "fs_fuse", report->fs_fuse);
+}
+
+static void json_damage(tool_json *json, const duralog_report *report) {
+  tool_json_number(json, "damage_count", report->damage_count);
+  tool_json_open(json, "damage", '[');
+  for (size_t i = 0; i < damage_shown(report); i++)
+    tool_json_damage(json, &report->damage[i]);
+  tool_json_close(json, ']');
+}
+
+static void json_time(tool_json *json, const char *name,
+                      const duralog_segment *segment, int64_t time_ms) {
   if (segment->has_times)
-    printf("\"time_first_ms\":%" PRId64 ",\"time_max_ms\":%" PRId64 ",",
-           segment->time_first_ms, segment->time_max_ms);
+    tool_json_time(json, name, time_ms);
   else
-    fputs("\"time_first_ms\":null,\"time_max_ms\":null,", stdout);
-  json_bool("sealed", segment->sealed);
-  printf("\"damaged\":%s}", segment->damaged ? "true" : "false");
+    tool_json_null(json, name);
+}
+
+static void json_segment(void *context, size_t index,
+                         const duralog_segment *segment) {
+  tool_json *json = context;
+  (void)index;
+  tool_json_open(json, NULL, '{');
+  tool_json_number(json, "number", segment->number);
+  tool_json_number(json, "first", segment->first);
+  tool_json_number(json, "end", segment->end);
+  tool_json_number(json, "bytes", segment->bytes);
+  if (segment->used == 0)
+    tool_json_null(json, "used");
+  else
+    tool_json_number(json, "used", segment->used);
+  tool_json_number(json, "epoch", segment->epoch);
+  tool_json_time(json, "created_ms", segment->created_ms);
+  json_time(json, "time_first_ms", segment, segment->time_first_ms);
+  json_time(json, "time_max_ms", segment, segment->time_max_ms);
+  tool_json_bool(json, "sealed", segment->sealed);
+  tool_json_bool(json, "damaged", segment->damaged);
+  tool_json_close(json, '}');
 }
 
 static duralog_error print_json(const facts *f) {
-  putchar('{');
-  tool_json_bytes(stdout, "path", f->path, strlen(f->path));
-  putchar(',');
-  json_number("start", f->marks.start);
-  json_number("end", f->marks.end);
-  json_number("durable", f->marks.durable);
-  json_number("epoch", f->marks.epoch);
-  json_state(&f->report);
-  json_damage(&f->report);
-  fputs("\"segments\":[", stdout);
-  duralog_error error = each_segment(f->log, json_segment);
-  puts("]}");
+  tool_json json = {.out = stdout};
+  tool_json_open(&json, NULL, '{');
+  tool_json_string(&json, "path", f->path);
+  tool_json_number(&json, "start", f->marks.start);
+  tool_json_number(&json, "end", f->marks.end);
+  tool_json_number(&json, "durable", f->marks.durable);
+  tool_json_number(&json, "epoch", f->marks.epoch);
+  json_state(&json, &f->report);
+  json_damage(&json, &f->report);
+  tool_json_open(&json, "segments", '[');
+  duralog_error error = each_segment(f->log, json_segment, &json);
+  tool_json_close(&json, ']');
+  tool_json_end(&json);
   return error;
 }
 

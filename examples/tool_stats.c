@@ -22,22 +22,13 @@ static const duralog_error failures[] = {
 
 /* -------------------------------------------------------------- text -- */
 
-/* Two or three digits that matter, with a unit. */
 static void print_time(FILE *out, uint64_t ns) {
-  static const char *const units[] = {"ns", "us", "ms", "s"};
-  double value = (double)ns;
-  int unit = 0;
-  while (unit < 3 && value >= 1000) {
-    value /= 1000;
-    unit++;
-  }
-  fprintf(out, "%*.*f %-2s", 6, value < 10 && unit > 0 ? 1 : 0, value,
-          units[unit]);
+  char text[TOOL_DURATION_BYTES];
+  tool_duration(ns, text);
+  fprintf(out, "%9s", text);
 }
 
-/* A time that so many of a thousand syncs stayed below, as far as the
- * histogram tells. */
-static uint64_t bound_of(const duralog_sync_times *t, uint64_t thousandths) {
+uint64_t tool_sync_bound(const duralog_sync_times *t, uint64_t thousandths) {
   uint64_t seen = 0;
   for (int i = 0; i < DURALOG_STATS_BUCKETS - 1; i++) {
     seen += t->histogram[i];
@@ -58,9 +49,9 @@ static void print_syncs(FILE *out, const duralog_stats *s) {
     fprintf(out, "    %-8s %8" PRIu64 "  ", kinds[kind], t->count);
     print_time(out, t->total_ns / t->count);
     fputs("   ", out);
-    print_time(out, bound_of(t, 500));
+    print_time(out, tool_sync_bound(t, 500));
     fputs("    ", out);
-    print_time(out, bound_of(t, 990));
+    print_time(out, tool_sync_bound(t, 990));
     fputs("  ", out);
     print_time(out, t->max_ns);
     fputc('\n', out);
@@ -107,58 +98,53 @@ void tool_stats_text(FILE *out, const duralog_stats *s) {
 
 /* -------------------------------------------------------------- JSON -- */
 
-static void json_number(FILE *out, const char *name, uint64_t value) {
-  fprintf(out, "\"%s\":%" PRIu64 ",", name, value);
+static void json_failures(tool_json *json, const duralog_stats *s) {
+  tool_json_open(json, "errors", '{');
+  for (size_t i = 0; i < FAILURES; i++)
+    if (failures[i] != DURALOG_OK)
+      tool_json_number(json, duralog_error_name(failures[i]),
+                       s->errors[-failures[i]]);
+  tool_json_close(json, '}');
 }
 
-static void json_failures(FILE *out, const duralog_stats *s) {
-  const char *before = "";
-  fputs("\"errors\":{", out);
-  for (size_t i = 0; i < FAILURES; i++) {
-    if (failures[i] == DURALOG_OK) continue;
-    fprintf(out, "%s\"%s\":%" PRIu64, before, duralog_error_name(failures[i]),
-            s->errors[-failures[i]]);
-    before = ",";
-  }
-  fputs("},", out);
-}
-
-static void json_syncs(FILE *out, const duralog_stats *s) {
-  fputs("\"syncs\":{", out);
+static void json_syncs(tool_json *json, const duralog_stats *s) {
+  tool_json_open(json, "syncs", '{');
   for (int kind = 0; kind < DURALOG_SYNC_KIND_COUNT; kind++) {
     const duralog_sync_times *t = &s->syncs[kind];
-    fprintf(out, "%s\"%s\":{", kind == 0 ? "" : ",", kinds[kind]);
-    json_number(out, "count", t->count);
-    json_number(out, "total_ns", t->total_ns);
-    json_number(out, "max_ns", t->max_ns);
-    fputs("\"histogram\":[", out);
+    tool_json_open(json, kinds[kind], '{');
+    tool_json_number(json, "count", t->count);
+    tool_json_number(json, "total_ns", t->total_ns);
+    tool_json_number(json, "max_ns", t->max_ns);
+    tool_json_open(json, "histogram", '[');
     for (int i = 0; i < DURALOG_STATS_BUCKETS; i++)
-      fprintf(out, "%s%" PRIu64, i == 0 ? "" : ",", t->histogram[i]);
-    fputs("]}", out);
+      tool_json_number(json, NULL, t->histogram[i]);
+    tool_json_close(json, ']');
+    tool_json_close(json, '}');
   }
-  fputc('}', out);
+  tool_json_close(json, '}');
 }
 
-void tool_stats_json(FILE *out, const duralog_stats *s) {
-  fputc('{', out);
-  json_number(out, "records", s->records);
-  json_number(out, "batches", s->batches);
-  json_number(out, "payload_bytes", s->payload_bytes);
-  json_number(out, "framing_bytes", s->framing_bytes);
-  json_number(out, "contended", s->contended);
-  json_number(out, "naps", s->naps);
-  json_number(out, "rolls", s->rolls);
-  json_number(out, "waits", s->waits);
-  json_number(out, "wait_ns", s->wait_ns);
-  json_number(out, "segments_prepared", s->segments_prepared);
-  json_number(out, "segments_sealed", s->segments_sealed);
-  json_number(out, "late_preparations", s->late_preparations);
-  json_number(out, "failed_preparations", s->failed_preparations);
-  json_number(out, "readers", s->readers);
-  json_number(out, "oldest_unsynced_ms", s->oldest_unsynced_ms);
-  json_number(out, "retries", s->retries);
-  json_number(out, "hints_refused", s->hints_refused);
-  json_failures(out, s);
-  json_syncs(out, s);
-  fputs("}\n", out);
+void tool_stats_json(tool_json *json, const char *name,
+                     const duralog_stats *s) {
+  tool_json_open(json, name, '{');
+  tool_json_number(json, "records", s->records);
+  tool_json_number(json, "batches", s->batches);
+  tool_json_number(json, "payload_bytes", s->payload_bytes);
+  tool_json_number(json, "framing_bytes", s->framing_bytes);
+  tool_json_number(json, "contended", s->contended);
+  tool_json_number(json, "naps", s->naps);
+  tool_json_number(json, "rolls", s->rolls);
+  tool_json_number(json, "waits", s->waits);
+  tool_json_number(json, "wait_ns", s->wait_ns);
+  tool_json_number(json, "segments_prepared", s->segments_prepared);
+  tool_json_number(json, "segments_sealed", s->segments_sealed);
+  tool_json_number(json, "late_preparations", s->late_preparations);
+  tool_json_number(json, "failed_preparations", s->failed_preparations);
+  tool_json_number(json, "readers", s->readers);
+  tool_json_number(json, "oldest_unsynced_ms", s->oldest_unsynced_ms);
+  tool_json_number(json, "retries", s->retries);
+  tool_json_number(json, "hints_refused", s->hints_refused);
+  json_failures(json, s);
+  json_syncs(json, s);
+  tool_json_close(json, '}');
 }

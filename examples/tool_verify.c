@@ -16,6 +16,8 @@ typedef struct progress {
 
 typedef struct findings {
   uint64_t records, bytes, segments, damaged;
+  uint64_t untold; /* of those: opening counted them and told no range */
+  tool_json *json; /* NULL: text */
 } findings;
 
 static void progress_draw(unsigned percent) {
@@ -43,8 +45,24 @@ static void progress_clear(const progress *p) {
 
 static void found_damage(findings *found, const duralog_damage *damage) {
   found->damaged++;
+  if (found->json != NULL) {
+    tool_json_damage(found->json, damage);
+    return;
+  }
   fputs("damaged: ", stdout);
   tool_print_damage(stdout, damage);
+}
+
+static void found_header(findings *found, uint64_t segment) {
+  found->damaged++;
+  if (found->json == NULL) {
+    printf("damaged: header of %020" PRIu64 ".seg\n", segment);
+    return;
+  }
+  tool_json_open(found->json, NULL, '{');
+  tool_json_number(found->json, "segment", segment);
+  tool_json_bool(found->json, "header", true);
+  tool_json_close(found->json, '}');
 }
 
 /* The records: each is read, and its checksum with it. */
@@ -74,10 +92,7 @@ static duralog_error verify_segments(duralog *log, findings *found) {
         duralog_get_segment(log, (size_t)found->segments, &segment);
     if (error == DURALOG_E_RANGE) return DURALOG_OK;
     if (error != DURALOG_OK) return error;
-    if (segment.damaged) {
-      found->damaged++;
-      printf("damaged: header of %020" PRIu64 ".seg\n", segment.number);
-    }
+    if (segment.damaged) found_header(found, segment.number);
   }
 }
 
@@ -87,8 +102,10 @@ static void verify_rest(const tool_scan *scan, findings *found) {
   for (i = 0; tool_scan_reported(scan, i); i++)
     if (!tool_scan_met(scan, i)) found_damage(found, &scan->report->damage[i]);
   if (scan->report->damage_count > i && found->damaged <= i) {
-    printf("damaged: %zu more ranges\n", scan->report->damage_count - i);
-    found->damaged += scan->report->damage_count - i;
+    found->untold = scan->report->damage_count - i;
+    found->damaged += found->untold;
+    if (found->json == NULL)
+      printf("damaged: %" PRIu64 " more ranges\n", found->untold);
   }
 }
 
@@ -125,17 +142,44 @@ static void print_findings(const duralog_report *report,
     printf("%" PRIu64 " damaged\n", found->damaged);
 }
 
-static int verify(const char *path) {
+static void json_findings(const duralog_report *report, const findings *found,
+                          bool complete) {
+  tool_json *json = found->json;
+  tool_json_close(json, ']');
+  tool_json_number(json, "damaged", found->damaged);
+  tool_json_number(json, "damaged_untold", found->untold);
+  tool_json_number(json, "torn_bytes", report->torn_bytes);
+  tool_json_number(json, "records", found->records);
+  tool_json_number(json, "bytes", found->bytes);
+  tool_json_number(json, "segments", found->segments);
+  tool_json_bool(json, "complete", complete);
+  tool_json_end(json);
+}
+
+/* The damage is told as it is found, in both forms. */
+static duralog_error report_all(const char *path, duralog *log,
+                                const duralog_report *report, findings *found) {
+  if (found->json != NULL) {
+    tool_json_open(found->json, NULL, '{');
+    tool_json_string(found->json, "path", path);
+    tool_json_open(found->json, "damage", '[');
+  }
+  duralog_error error = verify_all(log, report, found);
+  if (found->json != NULL)
+    json_findings(report, found, error == DURALOG_OK);
+  else if (error == DURALOG_OK)
+    print_findings(report, found);
+  return error;
+}
+
+static int verify(const char *path, tool_json *json) {
   duralog *log;
   duralog_report report;
-  findings found = {0};
+  findings found = {.json = json};
   int code = tool_open_read_only(path, &log, &report);
   if (code != TOOL_OK) return code;
-  duralog_error error = verify_all(log, &report, &found);
-  if (error != DURALOG_OK)
-    code = tool_fail_on("reading", path, error, log);
-  else
-    print_findings(&report, &found);
+  duralog_error error = report_all(path, log, &report, &found);
+  if (error != DURALOG_OK) code = tool_fail_on("reading", path, error, log);
   if (code == TOOL_OK && found.damaged > 0) code = TOOL_DAMAGE;
   code = tool_finish_output(code);
   error = duralog_close(&log);
@@ -145,19 +189,28 @@ static int verify(const char *path) {
 }
 
 static int run(int argc, char **argv) {
-  static const struct option options[] = {{0}};
-  if (tool_next_option(argc, argv, options) != -1) return TOOL_USAGE;
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                          {0}};
+  tool_json json = {.out = stdout};
+  bool wanted = false;
+  int option;
+  while ((option = tool_next_option(argc, argv, options)) != -1) {
+    if (option == '?') return TOOL_USAGE;
+    wanted = true;
+  }
   const char *path = tool_directory(argc, argv);
-  return path == NULL ? TOOL_USAGE : verify(path);
+  return path == NULL ? TOOL_USAGE : verify(path, wanted ? &json : NULL);
 }
 
 static const char help[] =
     "Names each range that cannot be read; the exit code is then 3. The\n"
-    "log is not changed, and may be in use by a writer.\n";
+    "log is not changed, and may be in use by a writer.\n"
+    "\n"
+    "  --json              one JSON object\n";
 
 const tool_command tool_verify = {
     .name = "verify",
-    .arguments = "DIR",
+    .arguments = "[--json] DIR",
     .summary = "read every record and check every checksum",
     .help = help,
     .run = run,

@@ -37,6 +37,18 @@ hello_greets_again() {
 
 group_commit_checks_itself() { "$build/examples/group_commit" "$work/group"; }
 
+kv_remembers_what_it_was_told() {
+  kv() { printf '%s\n' "$@" | "$build/examples/kv" "$work/kv"; }
+  [ "$(kv 'set b 2 a 1' 'set c 3' 'del c')" = "$(printf 'ok\nok\nok')" ] &&
+    [ "$(kv list 'get b' 'get c')" = "$(printf 'a 1\nb 2\nok\n2\nnone')" ]
+}
+
+small_examples_are_small() {
+  for file in hello group_commit kv; do
+    [ "$(wc -l <examples/$file.c)" -lt 80 ] || { echo "$file.c has 80 lines or more"; return 1; }
+  done
+}
+
 readme_program_compiles_and_runs() {
   sed -n '/^```c$/,/^```$/p' README.md | sed '1d;$d' |
     sed "s|/var/tmp/hello|$work/readme|" >"$work/readme.c"
@@ -143,11 +155,13 @@ installation_compiles_links_and_goes_away() {
     ${CC:-cc} "$work/installed.c" $flags -o "$work/installed.bin" &&
     LD_LIBRARY_PATH=$work/root/usr/lib "$work/installed.bin" | grep -q hello &&
     "$work/root/usr/bin/duralog" --version &&
+    [ -s "$work/root/usr/share/man/man1/duralog.1" ] &&
+    [ -s "$work/root/usr/share/bash-completion/completions/duralog" ] &&
     make --no-print-directory -s uninstall DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
     [ -z "$(find "$work/root" -type f -o -type l)" ]
 }
 
-for test in hello_greets_again group_commit_checks_itself \
+for test in hello_greets_again group_commit_checks_itself kv_remembers_what_it_was_told small_examples_are_small \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
