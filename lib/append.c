@@ -103,8 +103,24 @@ static uint16_t lag_of(uint64_t offset, uint64_t durable) {
   return lag < FRAME_LAG_UNKNOWN ? (uint16_t)lag : FRAME_LAG_UNKNOWN;
 }
 
+/* A frame to be stored, with its body. */
+struct framed {
+  const struct tail *tail;
+  struct frame *frame;
+  const uint8_t *body;
+  uint32_t stored;
+};
+
+static void store_framed(void *context) {
+  const struct framed *x = context;
+  const struct tail *t = x->tail;
+  uint8_t *to = t->map + t->position;
+  if (x->stored) memcpy(to + FRAME_HEADER_BYTES, x->body, x->stored);
+  frame_encode(to, x->frame, t->seed, t->position);
+}
+
 /* An internal frame whose body is `stored` bytes, and as many as `size` long.
- */
+ * Where it cannot be stored the log is poisoned, and the tail goes on. */
 static uint32_t put_frame(struct duralog *log, enum frame_type type,
                           const uint8_t *body, uint32_t stored, uint32_t size) {
   struct tail *t = &log->tail;
@@ -114,8 +130,10 @@ static uint32_t put_frame(struct duralog *log, enum frame_type type,
                     .index = (uint32_t)(t->offset - t->base),
                     .flags = (uint16_t)type,
                     .lag = lag_of(t->offset, durable)};
-  if (stored) memcpy(t->map + t->position + FRAME_HEADER_BYTES, body, stored);
-  frame_encode(t->map + t->position, &f, t->seed, t->position);
+  struct framed framed = {t, &f, body, stored};
+  struct segment_failure why;
+  if (!segment_store(t->segment, log->io, store_framed, &framed, &why))
+    log_fail_segment(log, t->segment->number, &why);
   t->position += frame_bytes(size);
   return f.check;
 }
@@ -175,7 +193,9 @@ void tail_start(struct duralog *log, struct segment *s, uint64_t epoch) {
                         .durable = atomic_load(&log->durable),
                         .previous_check = t->last_check};
   memcpy(start.boot_id, log->boot_id, sizeof start.boot_id);
-  segment_start(s, &log->directory, &start);
+  struct segment_failure why;
+  if (!segment_start(s, &log->directory, &start, &why))
+    log_fail_segment(log, s->number, &why);
   struct walk w;
   walk_begin(&w, log->directory.uuid, s->number, s->bytes, &start);
   tail_enter(log, s, &w);
@@ -407,6 +427,37 @@ static duralog_error lock_with_room(struct duralog *log, uint64_t need) {
   }
 }
 
+static inline void put_records(struct duralog *log, const struct request *r,
+                               uint64_t durable) {
+  for (size_t i = 0; i < r->count; i++)
+    put_record(log, &r->entries[i], r->checks[i],
+               i + 1 < r->count ? FRAME_MORE : 0, durable);
+}
+
+/* The same with the guard. What was stored of a batch that could not be stored
+ * is behind the tail, and no part of the log. */
+struct putting {
+  struct duralog *log;
+  const struct request *request;
+  uint64_t durable;
+};
+
+static void put_all(void *context) {
+  const struct putting *p = context;
+  put_records(p->log, p->request, p->durable);
+}
+
+static duralog_error put_guarded(struct duralog *log, const struct request *r,
+                                 uint64_t durable) {
+  struct putting p = {log, r, durable};
+  struct segment_failure why;
+  const struct tail before = log->tail;
+  if (segment_store(before.segment, log->io, put_all, &p, &why))
+    return DURALOG_OK;
+  log->tail = before;
+  return log_fail_segment(log, before.segment->number, &why);
+}
+
 static inline duralog_error append_request(struct duralog *log,
                                            const struct request *r,
                                            struct appended *out) {
@@ -417,9 +468,15 @@ static inline duralog_error append_request(struct duralog *log,
   if (UNLIKELY(tick != t->tick)) tail_read_clock(log, tick);
   uint64_t durable = atomic_load_explicit(&log->durable, memory_order_relaxed);
   out->first = t->offset;
-  for (size_t i = 0; i < r->count; i++)
-    put_record(log, &r->entries[i], r->checks[i],
-               i + 1 < r->count ? FRAME_MORE : 0, durable);
+  if (LIKELY(!io_guarded())) {
+    put_records(log, r, durable);
+  } else {
+    error = put_guarded(log, r, durable);
+    if (error) {
+      append_unlock(log);
+      return error;
+    }
+  }
   publish(log, out->first, durable);
   t->batches++;
   t->payload_bytes += r->payload_bytes;
