@@ -340,23 +340,24 @@ static void host_page_free(volatile uint8_t *page) {
 }
 
 static struct {
-  volatile sig_atomic_t calls, code, usr1_blocked, bus_blocked;
-  void *volatile address;
-  volatile bool jump;
+  atomic_int calls, code, usr1_blocked, bus_blocked;
+  void *_Atomic address;
+  atomic_bool jump;
   sigjmp_buf back;
 } host;
 
 static void host_forget(bool jump) {
-  memset(&host, 0, sizeof host);
+  host.calls = host.code = host.usr1_blocked = host.bus_blocked = 0;
+  host.address = NULL;
   host.jump = jump;
 }
 
 static void host_note(void) {
   sigset_t mask;
-  host.calls++;
   pthread_sigmask(SIG_SETMASK, NULL, &mask);
   host.usr1_blocked = sigismember(&mask, SIGUSR1);
   host.bus_blocked = sigismember(&mask, SIGBUS);
+  host.calls++;
   if (host.jump) siglongjmp(host.back, 1);
 }
 
@@ -410,7 +411,9 @@ static void the_hosts_handler_gets_its_own_faults(struct test_place *at) {
     CHECK(host_faults(page));
     CHECK_EQUAL(host.calls, 1);
     CHECK_EQUAL(host.usr1_blocked, 1);
-    CHECK_EQUAL(host.bus_blocked, (kinds[i].flags & SA_NODEFER) == 0);
+    /* ThreadSanitizer calls handlers with all signals blocked. */
+    if (!NO_THREADS_AFTER_FORK)
+      CHECK_EQUAL(host.bus_blocked, (kinds[i].flags & SA_NODEFER) == 0);
     CHECK_EQUAL(host.code, kinds[i].plain ? SIGBUS : BUS_ADRERR);
     if (!kinds[i].plain) CHECK(host.address == (void *)(uintptr_t)(page + 100));
     CHECK_OK(duralog_guard_remove());
