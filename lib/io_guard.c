@@ -33,6 +33,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#ifndef SS_AUTODISARM /* linux/signal.h has it, and more that clashes */
+#define SS_AUTODISARM (1u << 31)
+#endif
+
 /* How many guards may be covered by handlers of others at once. */
 enum { SLOTS = 4 };
 
@@ -85,11 +89,9 @@ static void go_back(struct access *a, const void *at,
                     const ucontext_t *context) {
   a->at = at;
   thread_note.inside = a->outer;
-#ifdef SS_AUTODISARM
   /* Returning would arm the thread's signal stack again. */
   if (context->uc_stack.ss_flags & (int)SS_AUTODISARM)
     sigaltstack(&context->uc_stack, NULL);
-#endif
   pthread_sigmask(SIG_SETMASK, &context->uc_sigmask, NULL);
   siglongjmp(a->begin, 1);
 }

@@ -13,6 +13,10 @@
 
 #include "support.h"
 
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
 enum {
   RECORDS = 1200,
   CUT_SEGMENT = 2, /* of at least four */
@@ -311,8 +315,10 @@ static void once_removed_it_guards_no_more(struct test_place *at) {
 
 static void the_library_installs_no_handler_by_itself(struct test_place *at) {
   struct sigaction before, after;
+  duralog_options o = small_pagecache();
   sigaction(SIGBUS, NULL, &before);
-  duralog *log = log_make(at, at->path);
+  duralog *log = open_with(at->path, &o); /* with threads */
+  append_numbers(log, 0, RECORDS);
   check_numbers(log, RECORDS);
   close_log(log);
   sigaction(SIGBUS, NULL, &after);
@@ -672,9 +678,7 @@ static void a_fault_leaves_the_thread_as_it_was(struct test_place *at) {
   sigset_t one, before, after;
   stack_t ours = {.ss_size = 64 << 10, .ss_sp = malloc(64 << 10)}, was, now;
   CHECK(ours.ss_sp != NULL);
-#ifdef SS_AUTODISARM
   ours.ss_flags = (int)SS_AUTODISARM;
-#endif
   CHECK_CALL(sigaltstack(&ours, &was));
   sigemptyset(&one);
   sigaddset(&one, SIGUSR2);
