@@ -2,8 +2,9 @@
  *
  * The guard against SIGBUS, at each access of the library to a mapping.
  *
- * The environment is the operating system's, but at the k-th access it cuts the
- * very file that is going to be touched, to nothing, so that the access faults.
+ * The environment is the operating system's, but at the k-th event it cuts
+ * files to nothing: at an access the very file that is going to be touched, at
+ * a step between stores and where one was mapped all that are mapped.
  * A story of a log's life is told for k = 1, 2, ... until it has no more; so a
  * new access is cut at without being listed here, and one that nobody guards
  * ends the test. No call may hang, end the process, leave a descriptor, or say
@@ -22,7 +23,7 @@
 #include "io.h"
 #include "support.h"
 
-enum { MAPS_MAX = 64, RECORDS = 24, RECORD_BYTES = 1500 };
+enum { MAPS_MAX = 64, RECORDS = 16, RECORD_BYTES = 1500 };
 
 /* ---- the environment ---- */
 
@@ -33,12 +34,42 @@ static struct {
     uint64_t bytes;
     char path[PATH_MAX];
   } maps[MAPS_MAX];
-  uint64_t accesses, cut_at; /* 0: never */
-  bool in_threads;           /* only accesses of the library's own threads */
+  uint64_t events, cut_at; /* 0: never */
+  bool in_threads;         /* only accesses of the library's own threads */
   pthread_t host;
   bool damaged;
   atomic_bool cut, faulted;
 } world = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* A segment's file gets its name after it was mapped. */
+static void cut_named(const char *path) {
+  char named[PATH_MAX];
+  snprintf(named, sizeof named, "%s", path);
+  char *temporary = strstr(named, ".tmp");
+  if (!file_exists(named) && temporary) *temporary = 0;
+  CHECK_CALL(truncate(named, 0));
+}
+
+/* Whether the file is to be cut now. */
+static bool is_due(void) {
+  bool counts = !world.in_threads || !pthread_equal(pthread_self(), world.host);
+  return counts && ++world.events == world.cut_at;
+}
+
+/* At a step between stores, or where something was mapped: all are cut. */
+static void event(void) {
+  pthread_mutex_lock(&world.mutex);
+  bool due = is_due();
+  for (size_t i = 0; due && i < MAPS_MAX; i++)
+    if (world.maps[i].at) cut_named(world.maps[i].path);
+  pthread_mutex_unlock(&world.mutex);
+  if (due) atomic_store(&world.cut, true);
+}
+
+static void event_step(io_env *io, const char *name) {
+  (void)io, (void)name;
+  event();
+}
 
 static int noting_map(io_env *io, int file, uint64_t bytes, bool writable,
                       void **address) {
@@ -57,6 +88,7 @@ static int noting_map(io_env *io, int file, uint64_t bytes, bool writable,
   m->at = *address;
   m->bytes = bytes;
   pthread_mutex_unlock(&world.mutex);
+  event();
   return 0;
 }
 
@@ -66,15 +98,6 @@ static int noting_unmap(io_env *io, void *address, uint64_t bytes) {
     if (world.maps[i].at == address) world.maps[i].at = NULL;
   pthread_mutex_unlock(&world.mutex);
   return io_posix()->unmap(io, address, bytes);
-}
-
-/* A segment's file gets its name after it was mapped. */
-static void cut_named(const char *path) {
-  char named[PATH_MAX];
-  snprintf(named, sizeof named, "%s", path);
-  char *temporary = strstr(named, ".tmp");
-  if (!file_exists(named) && temporary) *temporary = 0;
-  CHECK_CALL(truncate(named, 0));
 }
 
 static void cut_under(const struct io_range *range) {
@@ -89,10 +112,8 @@ static void cut_under(const struct io_range *range) {
 static int cutting_access(io_env *io, const struct io_range *ranges,
                           size_t count, void (*body)(void *), void *context,
                           const void **at) {
-  bool counts = !world.in_threads || !pthread_equal(pthread_self(), world.host);
-  bool cuts = false;
   pthread_mutex_lock(&world.mutex);
-  if (counts) cuts = ++world.accesses == world.cut_at;
+  bool cuts = is_due();
   for (size_t i = 0; cuts && i < count; i++)
     if (ranges[i].bytes) cut_under(&ranges[i]);
   pthread_mutex_unlock(&world.mutex);
@@ -120,6 +141,7 @@ static io_env *environment(void) {
   io.map = noting_map;
   io.unmap = noting_unmap;
   io.access = cutting_access;
+  io.step = event_step;
   io.file_sync = no_sync;
   io.dir_sync = no_sync;
   io.dir_sync_parent = no_sync_parent;
@@ -128,7 +150,7 @@ static io_env *environment(void) {
 
 static void world_begin(uint64_t k, bool in_threads) {
   memset(world.maps, 0, sizeof world.maps);
-  world.accesses = 0;
+  world.events = 0;
   world.cut_at = k;
   world.in_threads = in_threads;
   world.host = pthread_self();
