@@ -373,7 +373,8 @@ typedef struct duralog_entry {
  *   RESOURCES, IO, FORKED, CLOSED
  *   POISONED   a sync failed, now or before. If now, the record was appended
  *              and may or may not survive; `durable` is frozen, reading goes
- *              on, everything else fails until the log is reopened
+ *              on, everything else fails until the log is reopened. With the
+ *              guard also where a store was lost, and then it was not appended
  */
 DURALOG_API duralog_error duralog_append(duralog *log, const void *data,
                                          size_t size, uint64_t *offset);
