@@ -76,10 +76,11 @@
  *   until the new child runs.
  *
  * MANNERS
- *   The library never exits, aborts or prints, installs no signal handler,
- *   blocks no signal of the host (its own thread blocks all), and keeps no
- *   state outside its handles but the list of open logs that guards against
- *   fork and double opening.
+ *   The library never exits, aborts or prints, installs no signal handler
+ *   unless it is asked to (duralog_guard_install), blocks no signal of the host
+ *   (its own thread blocks all), and keeps no state outside its handles but the
+ *   list of open logs that guards against fork and double opening, and that
+ *   guard.
  */
 #ifndef DURALOG_H
 #define DURALOG_H
@@ -253,7 +254,8 @@ typedef struct duralog_options {
                        * known, in a new epoch. Files are kept as they are */
   bool host_driven;   /* no thread: the host calls duralog_tick */
   bool copying_reads; /* readers pread into their own buffer and verify there:
-                       * immune to what happens to a mapped page later */
+                       * immune to what happens to a mapped page later, and no
+                       * SIGBUS in reading; see duralog_guard_install */
   bool small_device;  /* preset: 1 MiB segments, nothing populated ahead */
 
   /* For tests: a simulated disk and clock. NULL is the operating system. */
@@ -396,7 +398,8 @@ typedef struct duralog_entry {
  *   RESOURCES, IO, FORKED, CLOSED
  *   POISONED   a sync failed, now or before. If now, the record was appended
  *              and may or may not survive; `durable` is frozen, reading goes
- *              on, everything else fails until the log is reopened
+ *              on, everything else fails until the log is reopened. With the
+ *              guard also where a store was lost, and then it was not appended
  */
 DURALOG_API duralog_error duralog_append(duralog *log, const void *data,
                                          size_t size, uint64_t *offset);
@@ -483,6 +486,8 @@ DURALOG_API duralog_error duralog_publish(duralog *log, size_t size,
  * Give this thread's reservation up: nothing is appended, the space is free
  * again and cleared where something was written. Waits for nothing.
  *   ARGUMENT   this thread has no reservation
+ *   POISONED   with the guard: the space could not be cleared. The reservation
+ *              is over
  *   READ_ONLY, FORKED, CLOSED
  */
 DURALOG_API duralog_error duralog_abort(duralog *log);
@@ -831,6 +836,72 @@ DURALOG_API duralog_error duralog_hold(duralog_reader *reader,
 /* Let go of a held record and set *held to NULL. Any thread. CLOSED if it is
  * NULL. */
 DURALOG_API duralog_error duralog_release(duralog_held **held);
+
+/* -------------------------------------------------- SIGBUS, the guard -- */
+
+/*
+ * A segment is a mapped file. Where one of its pages cannot be had, because
+ * another program has cut the file short, the disk cannot read it, or a file
+ * system breaks its word about space, touching it raises SIGBUS, and by default
+ * that ends the process. Nothing the library does itself leads there, and few
+ * hosts need more; for those who do there are two ways, which go together:
+ *
+ *   copying_reads (duralog_options)  readers use pread, and what they give out
+ *     is a copy: neither their calls nor the host's use of a record meet a
+ *     mapping. Opening, appending and syncing still do.
+ *   the guard, below  what the library touches itself, in any call on any log
+ *     of the process and in its own threads, comes back as an error.
+ *
+ * NOT guarded is what the host touches: a record that a mapped read gave out is
+ * verified when it is given out, and may be gone when the host looks at it.
+ * That SIGBUS is the host's. Use copying_reads as well, or copy what was read.
+ *
+ * With the guard:
+ *   reading     what copying reads answer: CORRUPT where the file is shorter
+ *               than it was (the range is told, seek past it), otherwise IO.
+ *               Finding by time steps over it
+ *   appending, syncing, ticks, closing
+ *               POISONED, as after a failed sync: a store that did not arrive
+ *               is lost, and so may be those before it. Nothing of that append
+ *               is visible. duralog_diagnose names file and position
+ *   opening     IO; the files are unchanged. Opening again finds out whether
+ *               something is missing
+ * No lock stays taken, and other logs and other segments are not concerned.
+ * What nobody touches is not noticed: not that a file was cut behind what is
+ * read, nor by a sync that its pages are gone.
+ */
+
+/*
+ * Install the guard: a handler of SIGBUS for the whole process. Never done by
+ * the library itself. Each install asks for one duralog_guard_remove; the first
+ * installs the handler, the last removes it.
+ *
+ * A SIGBUS that is not about the library's own accesses goes to the handler
+ * that was there before, with what came with it and the signal mask it asked
+ * for, or has the effect it had: the default action, or for one that was sent
+ * (kill) and was ignored none. Only it runs on the thread's alternate signal
+ * stack where there is one. A handler that the host puts over it later must
+ * pass on, with the same three arguments, what is not its own.
+ *
+ * Threads that call the library must not block SIGBUS, or the fault ends the
+ * process whatever is installed. Child processes made by fork inherit the
+ * guard, programs started by exec do not. While it is installed each record
+ * that is read and each append costs some 10 ns more. Any thread, at any time,
+ * but in a signal handler. Waits for nothing.
+ *   RESOURCES  no memory, or four handlers of others were put over ours one
+ *              after the other and never taken away; nothing was changed
+ */
+DURALOG_API duralog_error duralog_guard_install(void);
+
+/*
+ * Take back one install. With the last, the handler that was there before is
+ * put back, exactly. Calls that are running are guarded no more.
+ *   ARGUMENT  it is not installed
+ *   BUSY      taken back, but somebody has put a handler over ours since and
+ *             may pass on to it: so it stays in place, guards nothing and
+ *             passes everything on. A later install works as the first
+ */
+DURALOG_API duralog_error duralog_guard_remove(void);
 
 /* ----------------------------------------------------------- segments -- */
 

@@ -7,9 +7,20 @@
 
 #include "open.h"
 
+struct copying {
+  uint8_t *to;
+  const uint8_t *from;
+  size_t size;
+};
+
+static void copy_out(void *context) {
+  const struct copying *c = context;
+  memcpy(c->to, c->from, c->size);
+}
+
 /* Make durable what a damaged log still holds: write it again and sync it, the
  * same bytes, as settling does. */
-static duralog_error settle_damaged(struct opening *o,
+static duralog_error settle_damaged(struct opening *o, const struct views *v,
                                     const struct recovery_view *view) {
   io_env *io = o->log->io;
   char name[NAME_BYTES];
@@ -19,15 +30,18 @@ static duralog_error settle_damaged(struct opening *o,
   if (file < 0)
     return opening_fail_os(o, file, name, "cannot open a damaged segment");
   int result = 0;
+  duralog_error error = DURALOG_OK;
   uint64_t end = min_u64(view->data_end, view->size);
   uint8_t copy[4096];
-  for (uint64_t at = 0; !result && at < end; at += sizeof copy) {
+  for (uint64_t at = 0; !error && !result && at < end; at += sizeof copy) {
     size_t n = (size_t)min_u64(sizeof copy, end - at);
-    memcpy(copy, view->bytes + at, n);
-    result = io_write(io, file, copy, n, at);
+    struct copying c = {copy, view->bytes + at, n};
+    error = views_access(o, v, copy_out, &c);
+    if (!error) result = io_write(io, file, copy, n, at);
   }
-  if (!result) result = io->file_sync(io, file, IO_SYNC_DAMAGED);
+  if (!error && !result) result = io->file_sync(io, file, IO_SYNC_DAMAGED);
   io->close(io, file);
+  if (error) return error;
   return result ? opening_fail(o, DURALOG_E_POISONED, -result, name,
                                "cannot make a damaged segment durable")
                 : DURALOG_OK;
@@ -51,7 +65,7 @@ duralog_error accept_damage(struct opening *o, struct views *v,
   duralog_error error = DURALOG_OK;
   STEP(log->io, "accept/begin");
   for (size_t i = 0; !error && i < v->count; i++)
-    error = settle_damaged(o, &v->list[i]);
+    error = settle_damaged(o, v, &v->list[i]);
   STEP(log->io, "accept/settled");
   if (!error) error = directory_clean(o, number, true);
   if (!error) error = opening_catalog(o, number);

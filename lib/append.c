@@ -146,8 +146,24 @@ static uint16_t lag_of(uint64_t offset, uint64_t durable) {
   return lag < FRAME_LAG_UNKNOWN ? (uint16_t)lag : FRAME_LAG_UNKNOWN;
 }
 
+/* A frame to be stored, with its body. */
+struct framed {
+  const struct tail *tail;
+  struct frame *frame;
+  const uint8_t *body;
+  uint32_t stored;
+};
+
+static void store_framed(void *context) {
+  const struct framed *x = context;
+  const struct tail *t = x->tail;
+  uint8_t *to = t->map + t->position;
+  if (x->stored) memcpy(to + FRAME_HEADER_BYTES, x->body, x->stored);
+  frame_encode(to, x->frame, t->seed, t->position);
+}
+
 /* An internal frame whose body is `stored` bytes, and as many as `size` long.
- */
+ * Where it cannot be stored the log is poisoned, and the tail goes on. */
 static uint32_t put_frame(struct duralog *log, enum frame_type type,
                           const uint8_t *body, uint32_t stored, uint32_t size) {
   struct tail *t = &log->tail;
@@ -157,8 +173,10 @@ static uint32_t put_frame(struct duralog *log, enum frame_type type,
                     .index = (uint32_t)(t->offset - t->base),
                     .flags = (uint16_t)type,
                     .lag = lag_of(t->offset, durable)};
-  if (stored) memcpy(t->map + t->position + FRAME_HEADER_BYTES, body, stored);
-  frame_encode(t->map + t->position, &f, t->seed, t->position);
+  struct framed framed = {t, &f, body, stored};
+  struct segment_failure why;
+  if (!segment_store(t->segment, log->io, store_framed, &framed, &why))
+    log_fail_segment(log, t->segment->number, &why);
   t->position += frame_bytes(size);
   return f.check;
 }
@@ -224,7 +242,9 @@ void tail_start(struct duralog *log, struct segment *s, uint64_t epoch) {
                         .durable = atomic_load(&log->durable),
                         .previous_check = t->last_check};
   memcpy(start.boot_id, log->boot_id, sizeof start.boot_id);
-  segment_start(s, &log->directory, &start);
+  struct segment_failure why;
+  if (!segment_start(s, &log->directory, &start, &why))
+    log_fail_segment(log, s->number, &why);
   struct walk w;
   walk_begin(&w, log->directory.uuid, s->number, s->bytes, &start);
   tail_enter(log, s, &w);
@@ -517,6 +537,43 @@ static ALWAYS_INLINE void finish(struct duralog *log, uint64_t payload_bytes,
   }
 }
 
+static ALWAYS_INLINE void put_records(struct duralog *log,
+                                      const struct request *r,
+                                      uint64_t durable) {
+  for (size_t i = 0; i < r->count; i++)
+    put_record(log, &r->entries[i], r->checks[i],
+               i + 1 < r->count ? FRAME_MORE : 0, durable);
+}
+
+/* The same with the guard. What was stored of a batch that could not be stored
+ * is behind the tail, and no part of the log. */
+struct putting {
+  struct duralog *log;
+  const struct request *request;
+  uint64_t durable;
+};
+
+static void put_all(void *context) {
+  const struct putting *p = context;
+  put_records(p->log, p->request, p->durable);
+}
+
+static duralog_error stored_guarded(struct duralog *log, void (*body)(void *),
+                                    void *context) {
+  struct segment_failure why;
+  const struct tail before = log->tail;
+  if (segment_store(before.segment, log->io, body, context, &why))
+    return DURALOG_OK;
+  log->tail = before;
+  return log_fail_segment(log, before.segment->number, &why);
+}
+
+static duralog_error put_guarded(struct duralog *log, const struct request *r,
+                                 uint64_t durable) {
+  struct putting p = {log, r, durable};
+  return stored_guarded(log, put_all, &p);
+}
+
 static inline duralog_error append_request(struct duralog *log,
                                            const struct request *r,
                                            struct appended *out) {
@@ -524,9 +581,14 @@ static inline duralog_error append_request(struct duralog *log,
   duralog_error error = lock_with_room(log, r->bytes, NONE, false);
   if (UNLIKELY(error != 0)) return error;
   uint64_t durable = begin(log, tick, out);
-  for (size_t i = 0; i < r->count; i++)
-    put_record(log, &r->entries[i], r->checks[i],
-               i + 1 < r->count ? FRAME_MORE : 0, durable);
+  if (LIKELY(!io_guarded()))
+    put_records(log, r, durable);
+  else
+    error = put_guarded(log, r, durable);
+  if (UNLIKELY(error != 0)) {
+    append_unlock(log);
+    return error;
+  }
   finish(log, r->payload_bytes, durable, out);
   return DURALOG_OK;
 }
@@ -539,11 +601,33 @@ duralog_error append_room(struct duralog *log, uint64_t size,
                         true);
 }
 
-void append_in_place(struct duralog *log, uint64_t size, uint32_t check,
-                     struct appended *out) {
-  uint64_t durable = begin(log, log->io->now_coarse(log->io), out);
-  put_in_place(log, size, check, durable);
-  finish(log, size, durable, out);
+struct placing {
+  struct duralog *log;
+  uint64_t size, durable;
+};
+
+static void place(void *context) {
+  const struct placing *p = context;
+  const struct tail *t = &p->log->tail;
+  const uint8_t *data = t->map + t->position + FRAME_HEADER_BYTES;
+  put_in_place(p->log, p->size, frame_body_check(NULL, 0, data, p->size),
+               p->durable);
+}
+
+duralog_error append_in_place(struct duralog *log, uint64_t size,
+                              struct appended *out) {
+  struct placing p = {.log = log, .size = size};
+  duralog_error error = DURALOG_OK;
+  p.durable = begin(log, log->io->now_coarse(log->io), out);
+  if (LIKELY(!io_guarded()))
+    place(&p);
+  else
+    error = stored_guarded(log, place, &p);
+  if (error)
+    append_unlock(log);
+  else
+    finish(log, size, p.durable, out);
+  return error;
 }
 
 /* ---- waiting ---- */

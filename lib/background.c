@@ -162,7 +162,9 @@ static duralog_error seal_one(struct duralog *log, struct segment *s) {
     duralog_error error = sync_finished(log, s->number);
     if (error) return error;
   }
-  segment_seal(s, &log->directory);
+  struct segment_failure why;
+  if (!segment_seal(s, &log->directory, &why))
+    return log_fail_segment(log, s->number, &why);
   int result = io->file_sync(io, s->file, IO_SYNC_SEAL);
   if (result) return log_poison(log, -result, name, "cannot sync a seal");
   STEP(io, "seal/durable");

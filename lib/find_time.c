@@ -45,13 +45,25 @@ static bool bytes_reserve(struct bytes *b, uint64_t size) {
   return false;
 }
 
+/* Out of the mapping, with the guard. */
+static const uint8_t *bytes_copy(struct bytes *b, uint64_t position,
+                                 uint64_t size) {
+  struct segment_failure why;
+  if (!bytes_reserve(b, size)) return NULL;
+  if (segment_copy(b->segment, b->log->io, position, b->buffer, size, &why))
+    return b->buffer;
+  b->os_error = why.os_error;
+  return NULL;
+}
+
 static const uint8_t *bytes_get(void *context, uint64_t position,
                                 uint64_t size) {
   struct bytes *b = context;
   struct segment *s = b->segment;
   b->os_error = 0;
   if (position + size > s->bytes) return NULL;
-  if (!b->log->copying_reads) return s->map + position;
+  if (!b->log->copying_reads)
+    return io_guarded() ? bytes_copy(b, position, size) : s->map + position;
   if (position < b->from || position + size > b->from + b->held) {
     if (!bytes_reserve(b, size)) return NULL;
     io_env *io = b->log->io;

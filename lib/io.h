@@ -56,6 +56,20 @@ enum {
   IO_SCRATCH = 4 /* of no worth after a crash: never synced, never trusted */
 };
 
+/* Bytes of a mapping. */
+struct io_range {
+  const void *from;
+  uint64_t bytes;
+};
+
+/* How many have asked for the guard against SIGBUS (io_guard.c). */
+extern struct counter io_guards __attribute__((visibility("hidden")));
+
+/* Whether mapped bytes are to be touched by `access` alone. */
+static inline bool io_guarded(void) {
+  return UNLIKELY(counter_get(&io_guards) != 0);
+}
+
 /* What is known of the file system under a directory. */
 struct io_fs {
   bool network, copy_on_write, overlay, memory, fuse;
@@ -111,6 +125,11 @@ struct duralog_environment {
   int (*populate)(io_env *, void *address, uint64_t bytes, bool for_writing);
   /* Take the pages out of the mapping again; they stay in the cache. A hint. */
   int (*depopulate)(io_env *, void *address, uint64_t bytes);
+  /* Run the body, which touches bytes of mappings and otherwise nothing but
+   * memory that is thrown away on failure; no lock is taken in it, and nothing
+   * allocated. -EFAULT: it ended at `*at`, since that cannot be had. */
+  int (*access)(io_env *, const struct io_range *, size_t count,
+                void (*body)(void *), void *context, const void **at);
 
   /* Clocks, random numbers, memory. */
   uint64_t (*now)(io_env *);        /* monotonic, exact */

@@ -61,6 +61,8 @@ const struct io_fault_point io_fault_points[] = {
     {"io/map_scattered", {ENOMEM, EINVAL, EAGAIN}},
     {"io/populate", {EFAULT, EHWPOISON, ENOMEM, EINVAL, EAGAIN}},
     {"io/depopulate", {ENOMEM, EINVAL, EAGAIN}},
+    /* A fault with the guard, which has no errno: reading there says why. */
+    {"io/access", {EIO}},
     {"io/boot_id", {EACCES}},
     {"io/random", {ENOSYS, EPERM, EAGAIN}},
     {"io/alloc", {ENOMEM}},
@@ -345,6 +347,13 @@ static int fault_depopulate(io_env *io, void *address, uint64_t bytes) {
   FAIL_POINT("io/depopulate");
   return inner(io)->depopulate(inner(io), address, bytes);
 }
+/* Nothing of the body is done: what it does is thrown away. */
+static int fault_access(io_env *io, const struct io_range *ranges, size_t count,
+                        void (*body)(void *), void *context, const void **at) {
+  *at = ranges[0].from;
+  if (fired("io/access")) return -EFAULT;
+  return inner(io)->access(inner(io), ranges, count, body, context, at);
+}
 static uint64_t fault_now(io_env *io) { return inner(io)->now(inner(io)); }
 static uint64_t fault_now_coarse(io_env *io) {
   return inner(io)->now_coarse(inner(io));
@@ -447,6 +456,7 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .map_scattered = fault_map_scattered,
                       .populate = fault_populate,
                       .depopulate = fault_depopulate,
+                      .access = fault_access,
                       .now = fault_now,
                       .now_coarse = fault_now_coarse,
                       .wall_ms = fault_wall_ms,

@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "io_guard.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -611,6 +611,7 @@ static void *thread_main(void *argument) {
   /* Never to push aside the thread that woke it: work behind the appends. */
   const struct sched_param none = {.sched_priority = 0};
   (void)sched_setscheduler(0, SCHED_BATCH, &none);
+  io_guard_own_thread();
   t->body(t->context);
   return NULL;
 }
@@ -675,6 +676,7 @@ io_env *io_posix(void) {
       .map_scattered = posix_map_scattered,
       .populate = posix_populate,
       .depopulate = posix_depopulate,
+      .access = io_guard_access,
       .now = posix_now,
       .now_coarse = posix_now_coarse,
       .wall_ms = posix_wall_ms,

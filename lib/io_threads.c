@@ -535,6 +535,10 @@ PASS(populate, (io_env * io, void *address, uint64_t bytes, bool for_writing),
      (inner, address, bytes, for_writing))
 PASS(depopulate, (io_env * io, void *address, uint64_t bytes),
      (inner, address, bytes))
+PASS(access,
+     (io_env * io, const struct io_range *ranges, size_t count,
+      void (*body)(void *), void *context, const void **at),
+     (inner, ranges, count, body, context, at))
 PASS(random, (io_env * io, void *bytes, size_t size), (inner, bytes, size))
 #undef PASS
 
@@ -589,6 +593,7 @@ static const struct duralog_environment operations = {
     .map_scattered = threads_map_scattered,
     .populate = threads_populate,
     .depopulate = threads_depopulate,
+    .access = threads_access,
     .now = threads_now,
     .now_coarse = threads_now_coarse,
     .wall_ms = threads_wall_ms,

@@ -75,17 +75,6 @@ duralog_error log_fail(struct duralog *log, duralog_error error, int os_error,
   return error;
 }
 
-duralog_error log_fail_segment(struct duralog *log, uint64_t number,
-                               const struct segment_failure *why) {
-  char name[NAME_BYTES];
-  segment_name(name, number);
-  if (why->sync_failed) return log_poison(log, why->os_error, name, why->text);
-  duralog_error error = why->newer      ? DURALOG_E_NEWER
-                        : why->os_error ? error_while_open(why->os_error)
-                                        : DURALOG_E_CORRUPT;
-  return log_fail(log, error, why->os_error, why->position, name, why->text);
-}
-
 void log_wake_readers(struct duralog *log) {
   atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_READERS);
   atomic_fetch_add(&log->end_word, 1);
@@ -109,13 +98,14 @@ void log_kick(struct duralog *log, enum worker_kind kind) {
   log->io->wake(log->io, &worker->word, 1);
 }
 
-duralog_error log_poison(struct duralog *log, int os_error, const char *name,
-                         const char *text) {
+static duralog_error poison(struct duralog *log, int os_error,
+                            uint64_t position, const char *name,
+                            const char *text) {
   mutex_lock(log->io, &log->freeze);
   bool first = !atomic_exchange(&log->poisoned, true);
   mutex_unlock(log->io, &log->freeze);
   atomic_fetch_or(&log->append_block, BLOCK_POISON);
-  if (first) log_fail(log, DURALOG_E_POISONED, os_error, NONE, name, text);
+  if (first) log_fail(log, DURALOG_E_POISONED, os_error, position, name, text);
   for (int i = 0; i < 2; i++) {
     atomic_fetch_add(&log->lead.word[i], 1);
     log->io->wake(log->io, &log->lead.word[i], INT_MAX);
@@ -126,6 +116,23 @@ duralog_error log_poison(struct duralog *log, int os_error, const char *name,
   log_wake_readers(log);
   share_poison(log);
   return DURALOG_E_POISONED;
+}
+
+duralog_error log_poison(struct duralog *log, int os_error, const char *name,
+                         const char *text) {
+  return poison(log, os_error, NONE, name, text);
+}
+
+duralog_error log_fail_segment(struct duralog *log, uint64_t number,
+                               const struct segment_failure *why) {
+  char name[NAME_BYTES];
+  segment_name(name, number);
+  if (why->sync_failed)
+    return poison(log, why->os_error, why->position, name, why->text);
+  duralog_error error = why->newer      ? DURALOG_E_NEWER
+                        : why->os_error ? error_while_open(why->os_error)
+                                        : DURALOG_E_CORRUPT;
+  return log_fail(log, error, why->os_error, why->position, name, why->text);
 }
 
 uint64_t log_fence_appenders(struct duralog *log, uint64_t deadline) {

@@ -281,8 +281,8 @@ struct appended {
 duralog_error append_room(struct duralog *, uint64_t size, uint64_t deadline);
 /* Frame the record whose data lies behind a header's place at the tail, publish
  * it, give up the lock. */
-void append_in_place(struct duralog *, uint64_t size, uint32_t check,
-                     struct appended *);
+duralog_error append_in_place(struct duralog *, uint64_t size,
+                              struct appended *);
 /* Wait as the mode or the level asks. */
 duralog_error append_wait(struct duralog *, duralog_level,
                           const struct appended *);

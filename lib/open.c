@@ -141,8 +141,26 @@ static duralog_error adopt(struct opening *o, uint64_t number,
   return opening_no_memory(o);
 }
 
-static uint64_t newest_mark(struct opening *o, const struct segment *s) {
-  return mark_newest(s->map, o->log->directory.uuid, s->number).sequence;
+struct marks {
+  const struct segment *segment;
+  const uint8_t *uuid;
+  uint64_t newest;
+};
+
+static void look_at_marks(void *context) {
+  struct marks *m = context;
+  const struct segment *s = m->segment;
+  m->newest = mark_newest(s->map, m->uuid, s->number).sequence;
+}
+
+static duralog_error newest_mark(struct opening *o, const struct segment *s,
+                                 uint64_t *sequence) {
+  struct marks m = {.segment = s, .uuid = o->log->directory.uuid};
+  struct segment_failure why;
+  if (!segment_access(s, o->log->io, look_at_marks, &m, &why))
+    return opening_fail_segment(o, s->number, &why);
+  *sequence = m.newest;
+  return DURALOG_OK;
 }
 
 /* A prepared segment that was never used: frames of an earlier life must not
@@ -159,6 +177,17 @@ static bool is_pristine(struct opening *o, const struct recovery_view *view,
          (clean || end <= SEGMENT_HEADER_BYTES ||
           all_zero(view->bytes + SEGMENT_HEADER_BYTES,
                    end - SEGMENT_HEADER_BYTES));
+}
+
+struct pristine {
+  struct opening *opening;
+  const struct recovery_view *view;
+  bool clean, is;
+};
+
+static void look_at_pristine(void *context) {
+  struct pristine *p = context;
+  p->is = is_pristine(p->opening, p->view, p->clean);
 }
 
 void opening_place_tail(struct opening *o, struct segment *s,
@@ -180,24 +209,26 @@ static duralog_error take_over(struct opening *o, struct views *v,
   struct duralog *log = o->log;
   size_t end = plan->end_view;
   uint64_t first = v->list[0].number, last = v->list[end].number;
-  bool next =
-      end + 1 < v->count && is_pristine(o, &v->list[end + 1], plan->clean);
+  struct pristine after = {o, &v->list[end + 1], plan->clean, false};
+  duralog_error error = DURALOG_OK;
+  if (end + 1 < v->count) error = views_access(o, v, look_at_pristine, &after);
+  bool next = after.is;
   views_unmap(v, log->io);
   STEP(log->io, "recover/unmapped");
-  duralog_error error = directory_clean(o, last + (next ? 1 : 0), next);
+  if (!error) error = directory_clean(o, last + (next ? 1 : 0), next);
   if (!error) error = opening_catalog(o, first);
   struct segment *s = NULL;
   for (size_t i = 0; !error && i <= end; i++) {
     error = adopt(o, v->list[i].number, &s);
     if (!error && i < end) s->end = v->ends[i];
   }
+  if (!error) error = newest_mark(o, s, &log->lead.mark_sequence);
   if (error) return error;
   STEP(log->io, "recover/adopted");
   opening_place_tail(o, s, plan, v->ends[end].time_max_ms);
   STEP(log->io, "recover/tail");
   log->lead.first_unsynced = first;
   atomic_store(&log->seal_next, first);
-  log->lead.mark_sequence = newest_mark(o, s);
   log->clean_mark = plan->marked_clean;
   log->found_clean = plan->clean;
   uint64_t durable = min_u64(plan->durable, plan->end.offset);
@@ -248,6 +279,16 @@ static duralog_error find_start(struct opening *o) {
   return DURALOG_OK;
 }
 
+struct planning {
+  const struct recovery_input *in;
+  struct recovery_plan *plan;
+};
+
+static void plan_body(void *context) {
+  const struct planning *p = context;
+  recovery_plan(p->in, p->plan);
+}
+
 static duralog_error make_plan(struct opening *o, struct views *v,
                                struct recovery_plan *plan) {
   duralog_error error = views_gather(o, v);
@@ -258,8 +299,8 @@ static duralog_error make_plan(struct opening *o, struct views *v,
                               .count = v->count,
                               .writer_lives = o->report.writer_lives};
   memcpy(in.uuid, o->log->directory.uuid, sizeof in.uuid);
-  recovery_plan(&in, plan);
-  return DURALOG_OK;
+  struct planning p = {&in, plan};
+  return views_access(o, v, plan_body, &p);
 }
 
 static duralog_error recover(struct opening *o) {

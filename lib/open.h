@@ -75,6 +75,7 @@ void options_apply(struct duralog *, const duralog_options *);
 struct views {
   struct recovery_view *list;
   struct seal *ends;
+  struct io_range *ranges; /* their bytes, as they are accessed */
   int *files;
   size_t count, capacity;
   struct recovery_point from;
@@ -82,6 +83,10 @@ struct views {
 };
 
 duralog_error views_gather(struct opening *, struct views *);
+/* Run the body, which touches the bytes of the views. Fails only where the host
+ * asked for the guard; what the body wrote is then to be thrown away. */
+duralog_error views_access(struct opening *, const struct views *,
+                           void (*body)(void *), void *context);
 void views_unmap(struct views *, io_env *);
 void views_free(struct views *, io_env *);
 /* The seal of a segment, if it has a readable one. */

@@ -148,6 +148,44 @@ static const uint8_t *reader_bytes(void *context, uint64_t position,
   return r->buffer;
 }
 
+/* With the guard: touch the mapping, or say why that cannot be. */
+static bool reader_access(struct duralog_reader *r, void (*body)(void *),
+                          void *context) {
+  struct segment_failure why;
+  if (r->log->copying_reads) {
+    body(context);
+    return true;
+  }
+  if (segment_access(r->segment, r->log->io, body, context, &why)) return true;
+  r->source_os_error = why.os_error;
+  r->source_error =
+      why.os_error ? error_while_open(why.os_error) : DURALOG_E_CORRUPT;
+  return false;
+}
+
+struct piece {
+  struct duralog_reader *reader;
+  uint64_t position, size;
+};
+
+static void copy_piece(void *context) {
+  const struct piece *p = context;
+  const struct duralog_reader *r = p->reader;
+  memcpy(r->buffer, r->segment->map + p->position, p->size);
+}
+
+/* For the index, which looks at one piece after the other: with the guard it
+ * gets copies. */
+static const uint8_t *index_bytes(void *context, uint64_t position,
+                                  uint64_t size) {
+  struct duralog_reader *r = context;
+  struct piece piece = {r, position, size};
+  const uint8_t *at = reader_bytes(r, position, size);
+  if (!at || !io_guarded() || r->log->copying_reads) return at;
+  if (r->capacity < size && !buffer_grow(r, size)) return NULL;
+  return reader_access(r, copy_piece, &piece) ? r->buffer : NULL;
+}
+
 static duralog_error source_failed(struct duralog_reader *r,
                                    uint64_t position) {
   if (r->source_error == DURALOG_E_CORRUPT)
@@ -210,7 +248,7 @@ static duralog_error place(struct duralog_reader *r) {
   if (r->offset >= r->segment_limit)
     return damaged_to_next(r, r->offset, s->number, 0,
                            "the segment that holds the offset is damaged");
-  struct frame_source source = {reader_bytes, r};
+  struct frame_source source = {index_bytes, r};
   struct walk w = r->walk;
   r->placed = false;
   enum index_result found = index_find(
@@ -325,7 +363,8 @@ static inline void fill_record(const struct duralog_reader *r,
 }
 
 /* The usual case, in line: a mapped record without optional blocks. */
-static inline bool take_plain(struct duralog_reader *r, duralog_record *out) {
+__attribute__((always_inline)) static inline bool take_plain(
+    struct duralog_reader *r, duralog_record *out) {
   struct frame f;
   if (UNLIKELY(r->log->copying_reads || !walk_has_room(&r->walk))) return false;
   const uint8_t *at = r->segment->map + r->walk.position;
@@ -362,67 +401,139 @@ static duralog_error no_frame(struct duralog_reader *r, enum walk_result result,
                          "a frame header is damaged");
 }
 
+/* The frame at the walk's place, as it is taken apart; `bytes` are its own. */
+struct look {
+  const struct duralog_reader *reader;
+  const uint8_t *bytes;
+  struct frame f;
+  enum walk_result header;
+  bool is_record, valid, accepted;
+  struct walk *walk; /* to step over it */
+  duralog_record *out;
+};
+
+__attribute__((always_inline)) static inline void look_at_header(
+    void *context) {
+  struct look *l = context;
+  l->header = walk_header(&l->reader->walk, l->bytes, &l->f);
+}
+
+__attribute__((always_inline)) static inline void look_at_body(void *context) {
+  struct look *l = context;
+  const struct duralog_reader *r = l->reader;
+  const uint8_t *body = l->bytes + FRAME_HEADER_BYTES;
+  l->is_record = frame_type(&l->f) == FRAME_RECORD;
+  l->valid = frame_body_valid(&l->f, body);
+  if (!l->valid) return;
+  if (LIKELY(l->is_record)) fill_record(r, &l->f, body, l->out);
+  l->accepted = walk_accept(l->walk, r->log->directory.uuid, &l->f, body);
+}
+
 enum taken { TAKEN, NOT_TAKEN /* the buffer or segment ends here */, FAILED };
 
+__attribute__((always_inline)) static inline bool look(struct duralog_reader *r,
+                                                       bool guarded,
+                                                       void (*body)(void *),
+                                                       struct look *l) {
+  if (guarded) return reader_access(r, body, l);
+  body(l);
+  return true;
+}
+
 /* The record at the walk's place, over whatever internal frames are there.
- * `out` is set only where it was taken. */
-static enum taken take_any(struct duralog_reader *r, duralog_record *out,
-                           duralog_error *error) {
+ * `out` is set only where it was taken. With the guard the walk and the record
+ * are looked at beside their places, and then put there. */
+__attribute__((always_inline)) static inline enum taken take_frames(
+    struct duralog_reader *r, duralog_record *out, duralog_error *error,
+    const bool guarded) {
+  struct walk behind;
+  duralog_record record;
   for (;;) {
     const uint64_t position = r->walk.position;
-    struct frame f;
-    const uint8_t *at = NULL;
-    enum walk_result result = WALK_INVALID;
+    struct look l;
+    l.reader = r;
+    l.header = WALK_INVALID;
     if (walk_has_room(&r->walk)) {
-      at = reader_bytes(r, position, FRAME_HEADER_BYTES);
-      if (!at) break;
-      result = walk_header(&r->walk, at, &f);
+      l.bytes = reader_bytes(r, position, FRAME_HEADER_BYTES);
+      if (!l.bytes || !look(r, guarded, look_at_header, &l)) break;
     }
-    if (UNLIKELY(result != WALK_OK)) {
-      *error = no_frame(r, result, position);
+    if (UNLIKELY(l.header != WALK_OK)) {
+      *error = no_frame(r, l.header, position);
       if (*error) return FAILED;
       continue;
     }
-    if (UNLIKELY(frame_type(&f) == FRAME_ROLL)) {
+    if (UNLIKELY(frame_type(&l.f) == FRAME_ROLL)) {
       if (r->keep_buffer) return NOT_TAKEN;
-      *error = next_segment(r, f.check);
+      *error = next_segment(r, l.f.check);
       if (*error) return FAILED;
       continue;
     }
     if (UNLIKELY(r->log->copying_reads)) {
-      at = reader_bytes(r, position,
-                        FRAME_HEADER_BYTES + (uint64_t)f.body_bytes);
-      if (!at) break;
+      l.bytes = reader_bytes(r, position,
+                             FRAME_HEADER_BYTES + (uint64_t)l.f.body_bytes);
+      if (!l.bytes) break;
     }
-    const uint8_t *body = at + FRAME_HEADER_BYTES;
-    bool valid = frame_body_valid(&f, body);
-    bool is_record = frame_type(&f) == FRAME_RECORD;
-    if (UNLIKELY(is_record && r->walk.epoch > r->place.epoch)) {
+    if (UNLIKELY(r->walk.epoch > r->place.epoch &&
+                 frame_type(&l.f) == FRAME_RECORD)) {
       if (r->keep_buffer) return NOT_TAKEN; /* what was given comes first */
       *error = met_epoch(r);
       if (*error) return FAILED;
     }
-    if (LIKELY(valid && is_record)) fill_record(r, &f, body, out);
-    if (UNLIKELY(!valid && is_record)) {
+    if (guarded) behind = r->walk;
+    l.walk = guarded ? &behind : &r->walk;
+    l.out = guarded ? &record : out;
+    if (!look(r, guarded, look_at_body, &l)) break;
+    if (UNLIKELY(!l.valid && l.is_record)) {
       *error = damaged(r, r->walk.offset, r->walk.offset + 1, r->walk.segment,
                        position, "a record's data is damaged");
       return FAILED;
     }
-    if (UNLIKELY(!valid ||
-                 !walk_accept(&r->walk, r->log->directory.uuid, &f, body))) {
+    if (UNLIKELY(!l.valid || !l.accepted)) {
       *error = damaged_to_next(r, r->walk.offset, r->walk.segment, position,
                                "an internal frame is damaged");
       return FAILED;
     }
-    if (LIKELY(is_record)) return TAKEN;
+    if (guarded) r->walk = behind;
+    if (guarded && l.is_record) *out = record;
+    if (LIKELY(l.is_record)) return TAKEN;
   }
   if (r->source_error == DURALOG_OK) return NOT_TAKEN;
   *error = source_failed(r, r->walk.position);
   return FAILED;
 }
 
-static inline enum taken take(struct duralog_reader *r, duralog_record *out,
-                              duralog_error *error) {
+__attribute__((noinline)) static enum taken take_any(struct duralog_reader *r,
+                                                     duralog_record *out,
+                                                     duralog_error *error) {
+  return take_frames(r, out, error, false);
+}
+
+/* With the guard. Where a plain record cannot be taken nothing has changed:
+ * all that is stored is stored after the last look at the mapping. */
+struct plain {
+  struct duralog_reader *reader;
+  duralog_record *out;
+  bool taken;
+};
+
+static void take_plain_guarded(void *context) {
+  struct plain *p = context;
+  p->taken = take_plain(p->reader, p->out);
+}
+
+__attribute__((noinline)) static enum taken take_guarded(
+    struct duralog_reader *r, duralog_record *out, duralog_error *error) {
+  struct plain p = {.reader = r, .out = out, .taken = false};
+  if (!reader_access(r, take_plain_guarded, &p)) {
+    *error = source_failed(r, r->walk.position);
+    return FAILED;
+  }
+  return p.taken ? TAKEN : take_frames(r, out, error, true);
+}
+
+__attribute__((always_inline)) static inline enum taken take(
+    struct duralog_reader *r, duralog_record *out, duralog_error *error) {
+  if (io_guarded()) return take_guarded(r, out, error);
   return LIKELY(take_plain(r, out)) ? TAKEN : take_any(r, out, error);
 }
 

@@ -198,7 +198,8 @@ static void tell_others(struct duralog *log) {
   log_kick(log, WORKER_PREPARER);
 }
 
-static void clear(struct duralog *log) {
+static void clear(void *context) {
+  struct duralog *log = context;
   uint8_t *memory = log->tail.map + log->tail.position + FRAME_HEADER_BYTES;
   uint64_t size = log->reservation.size_max;
   for (uint64_t at = 0, piece; at < size; at += piece) {
@@ -209,12 +210,17 @@ static void clear(struct duralog *log) {
   }
 }
 
-static void give_up(struct duralog *log) {
-  clear(log);
+static duralog_error give_up(struct duralog *log) {
+  const struct segment *s = log->tail.segment;
+  struct segment_failure why;
+  duralog_error error = DURALOG_OK;
+  if (!segment_store(s, log->io, clear, log, &why))
+    error = log_fail_segment(log, s->number, &why);
   STEP(log->io, "reserve/cleared");
   over(log);
   append_unlock(log);
   tell_others(log);
+  return error;
 }
 
 static duralog_error publish(duralog *log, size_t size, duralog_level level,
@@ -225,17 +231,14 @@ static duralog_error publish(duralog *log, size_t size, duralog_level level,
       level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
   if (atomic_load(&log->append_block) & BLOCK_POISON) {
-    give_up(log);
+    (void)give_up(log);
     return DURALOG_E_POISONED;
   }
-  const struct tail *t = &log->tail;
-  const uint8_t *data = t->map + t->position + FRAME_HEADER_BYTES;
-  uint32_t check = frame_body_check(NULL, 0, data, size);
   struct appended a;
   over(log);
-  append_in_place(log, size, check, &a);
+  error = append_in_place(log, size, &a);
   tell_others(log);
-  error = append_wait(log, level, &a);
+  if (!error) error = append_wait(log, level, &a);
   if (!error && offset) *offset = a.first;
   return error;
 }
@@ -250,6 +253,6 @@ duralog_error duralog_abort(duralog *log) {
   duralog_error error = log_check(log);
   if (error) return error;
   error = check_own(log);
-  if (!error) give_up(log);
+  if (!error) error = give_up(log);
   return log_answer(log, error);
 }

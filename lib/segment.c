@@ -194,24 +194,96 @@ void segment_close(const struct log_directory *d, struct segment *s) {
   io->free(io, s);
 }
 
-void segment_start(struct segment *s, const struct log_directory *d,
-                   const struct start *start) {
+/* ---- the mapping ---- */
+
+bool segment_access_guarded(const struct segment *s, io_env *io,
+                            void (*body)(void *), void *context,
+                            struct segment_failure *why) {
+  const struct io_range all = {.from = s->map, .bytes = s->bytes};
+  const void *at;
+  if (io->access(io, &all, 1, body, context, &at) == 0) return true;
+  uint64_t position = (uint64_t)((const uint8_t *)at - s->map);
+  uint8_t byte;
+  int64_t n = io_read(io, s->file, &byte, 1, position);
+  failed(why, n < 0 ? (int)n : -EIO, "a mapped segment cannot be accessed");
+  if (n == 0) failed(why, 0, "a segment file is shorter than it was");
+  why->position = position;
+  return false;
+}
+
+bool segment_store(const struct segment *s, io_env *io, void (*body)(void *),
+                   void *context, struct segment_failure *why) {
+  if (segment_access(s, io, body, context, why)) return true;
+  why->sync_failed = true;
+  return false;
+}
+
+struct copying {
+  void *to;
+  const uint8_t *from;
+  size_t size;
+};
+
+static void copy(void *context) {
+  const struct copying *c = context;
+  memcpy(c->to, c->from, c->size);
+}
+
+bool segment_copy(const struct segment *s, io_env *io, uint64_t position,
+                  void *to, size_t size, struct segment_failure *why) {
+  struct copying c = {.to = to, .from = s->map + position, .size = size};
+  return segment_access(s, io, copy, &c, why);
+}
+
+/* ---- the header page ---- */
+
+/* A block to be stored in it. */
+struct block {
+  const struct segment *segment;
+  const uint8_t *uuid;
+  const void *fields;
+};
+
+static void store_start(void *context) {
+  const struct block *b = context;
+  start_encode(b->segment->map, b->fields, b->uuid, b->segment->number);
+}
+
+static void store_mark(void *context) {
+  const struct block *b = context;
+  mark_encode(b->segment->map, b->fields, b->uuid, b->segment->number);
+}
+
+static void store_seal(void *context) {
+  const struct block *b = context;
+  seal_encode(b->segment->map, b->fields, b->uuid, b->segment->number);
+}
+
+bool segment_start(struct segment *s, const struct log_directory *d,
+                   const struct start *start, struct segment_failure *why) {
+  struct block b = {s, d->uuid, &s->start};
   s->start = *start;
   STEP(d->io, "start/store");
-  start_encode(s->map, start, d->uuid, s->number);
+  bool stored = segment_store(s, d->io, store_start, &b, why);
   STEP(d->io, "start/stored");
   atomic_store_explicit(&s->started, true, memory_order_release);
+  return stored;
 }
 
-void segment_mark(struct segment *s, const struct log_directory *d,
-                  const struct mark *mark) {
+bool segment_mark(struct segment *s, const struct log_directory *d,
+                  const struct mark *mark, struct segment_failure *why) {
+  struct block b = {s, d->uuid, mark};
   STEP(d->io, "mark/store");
-  mark_encode(s->map, mark, d->uuid, s->number);
+  bool stored = segment_store(s, d->io, store_mark, &b, why);
   STEP(d->io, "mark/stored");
+  return stored;
 }
 
-void segment_seal(struct segment *s, const struct log_directory *d) {
+bool segment_seal(struct segment *s, const struct log_directory *d,
+                  struct segment_failure *why) {
+  struct block b = {s, d->uuid, &s->end};
   STEP(d->io, "seal/store");
-  seal_encode(s->map, &s->end, d->uuid, s->number);
+  bool stored = segment_store(s, d->io, store_seal, &b, why);
   STEP(d->io, "seal/stored");
+  return stored;
 }

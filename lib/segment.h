@@ -49,8 +49,8 @@ struct segment {
 
 /* What went wrong, for a diagnostic. */
 struct segment_failure {
-  int os_error; /* positive errno, or 0: the contents are wrong */
-  bool sync_failed;
+  int os_error;     /* positive errno, or 0: the contents are wrong */
+  bool sync_failed; /* or a store: nothing can be promised any more */
   bool newer;
   uint64_t position;
   const char *text;
@@ -71,10 +71,37 @@ void segment_look_again(const struct log_directory *, struct segment *);
 
 void segment_close(const struct log_directory *, struct segment *);
 
-void segment_start(struct segment *, const struct log_directory *,
-                   const struct start *);
-void segment_mark(struct segment *, const struct log_directory *,
-                  const struct mark *);
-void segment_seal(struct segment *, const struct log_directory *);
+/*
+ * Run the body, which touches the segment's mapping. False, only where the host
+ * asked for the guard: it could not be touched, and what the body wrote is to
+ * be thrown away; the failure says what a read of that place says. The body
+ * touches nothing else that matters, takes no lock and allocates nothing.
+ */
+bool segment_access_guarded(const struct segment *, io_env *,
+                            void (*body)(void *), void *context,
+                            struct segment_failure *);
+static inline bool segment_access(const struct segment *s, io_env *io,
+                                  void (*body)(void *), void *context,
+                                  struct segment_failure *why) {
+  if (io_guarded()) return segment_access_guarded(s, io, body, context, why);
+  body(context);
+  return true;
+}
+
+/* The same for storing. A store that is lost is as bad as a sync that failed:
+ * the failure says so, and poisons. */
+bool segment_store(const struct segment *, io_env *, void (*body)(void *),
+                   void *context, struct segment_failure *);
+
+/* Copy bytes out of the mapping. */
+bool segment_copy(const struct segment *, io_env *, uint64_t position, void *to,
+                  size_t size, struct segment_failure *);
+
+bool segment_start(struct segment *, const struct log_directory *,
+                   const struct start *, struct segment_failure *);
+bool segment_mark(struct segment *, const struct log_directory *,
+                  const struct mark *, struct segment_failure *);
+bool segment_seal(struct segment *, const struct log_directory *,
+                  struct segment_failure *);
 
 #endif

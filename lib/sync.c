@@ -114,7 +114,9 @@ static int rewrite(struct duralog *log, const struct segment *s, uint64_t from,
   while (from < to) {
     uint64_t page_end = (from / REWRITE_BYTES + 1) * REWRITE_BYTES;
     size_t size = (size_t)(min_u64(page_end, to) - from);
-    memcpy(copy, s->map + from, size);
+    struct segment_failure why;
+    if (!segment_copy(s, log->io, from, copy, size, &why))
+      return why.os_error ? -why.os_error : -EIO;
     int result = io_write(log->io, s->file, copy, size, from);
     if (result) return result;
     from += size;
@@ -122,14 +124,29 @@ static int rewrite(struct duralog *log, const struct segment *s, uint64_t from,
   return 0;
 }
 
-static const uint8_t *mapped(void *context, uint64_t position, uint64_t size) {
-  const struct segment *s = context;
-  return position + size <= s->bytes ? s->map + position : NULL;
+/* Bytes of a mapped segment for its index, which looks at headers and epochs.
+ */
+struct mapped {
+  const struct segment *segment;
+  io_env *io;
+  uint8_t copy[FRAME_HEADER_BYTES + FRAME_EPOCH_BODY_BYTES];
+};
+
+static const uint8_t *mapped_get(void *context, uint64_t position,
+                                 uint64_t size) {
+  struct mapped *m = context;
+  struct segment_failure why;
+  if (position + size > m->segment->bytes) return NULL;
+  if (!io_guarded()) return m->segment->map + position;
+  bool copied = size <= sizeof m->copy &&
+                segment_copy(m->segment, m->io, position, m->copy, size, &why);
+  return copied ? m->copy : NULL;
 }
 
 /* The position of what recovery accepted but could not prove durable. */
 static uint64_t settle_position(struct duralog *log, struct segment *s) {
-  struct frame_source source = {mapped, s};
+  struct mapped bytes = {.segment = s, .io = log->io};
+  struct frame_source source = {mapped_get, &bytes};
   struct walk w;
   if (log->settle_from <= s->start.offset) return SEGMENT_HEADER_BYTES;
   walk_begin(&w, log->directory.uuid, s->number, s->bytes, &s->start);
@@ -245,14 +262,17 @@ duralog_error sync_finished(struct duralog *log, uint64_t number) {
   return error;
 }
 
-static void store_mark(struct duralog *log, struct segment *s, uint64_t durable,
-                       bool clean) {
+static duralog_error store_mark(struct duralog *log, struct segment *s,
+                                uint64_t durable, bool clean) {
+  struct segment_failure why;
   struct mark mark = {.sequence = ++log->lead.mark_sequence,
                       .durable = durable,
                       .epoch = atomic_load(&log->frame_epoch),
                       .clean = clean};
   memcpy(mark.boot_id, log->boot_id, sizeof mark.boot_id);
-  segment_mark(s, &log->directory, &mark);
+  return segment_mark(s, &log->directory, &mark, &why)
+             ? DURALOG_OK
+             : log_fail_segment(log, s->number, &why);
 }
 
 /* Store a mark in the newest segment and, with a reason, sync it. */
@@ -263,9 +283,8 @@ static duralog_error mark_durable(struct duralog *log, uint64_t durable,
   if (catalog_pin(&log->catalog, &log->directory, atomic_load(&log->active), &s,
                   &reason) != CATALOG_OK)
     return log_poison(log, EIO, NULL, "a segment vanished");
-  store_mark(log, s, durable, clean);
-  duralog_error error =
-      why == IO_SYNC_REASON_COUNT ? DURALOG_OK : sync_file(log, s, why);
+  duralog_error error = store_mark(log, s, durable, clean);
+  if (!error && why != IO_SYNC_REASON_COUNT) error = sync_file(log, s, why);
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }

@@ -58,6 +58,7 @@ void views_free(struct views *v, io_env *io) {
   views_unmap(v, io);
   if (v->list) io->free(io, v->list);
   if (v->ends) io->free(io, v->ends);
+  if (v->ranges) io->free(io, v->ranges);
   if (v->files) io->free(io, v->files);
   *v = (struct views){.list = NULL};
 }
@@ -65,9 +66,10 @@ void views_free(struct views *v, io_env *io) {
 static bool views_reserve(struct views *v, io_env *io, size_t capacity) {
   v->list = io->alloc(io, capacity * sizeof *v->list);
   v->ends = io->alloc(io, capacity * sizeof *v->ends);
+  v->ranges = io->alloc(io, capacity * sizeof *v->ranges);
   v->files = io->alloc(io, capacity * sizeof *v->files);
   v->capacity = capacity;
-  return v->list && v->ends && v->files;
+  return v->list && v->ends && v->ranges && v->files;
 }
 
 /* The seal of segment `number`, if it has a readable one. */
@@ -153,5 +155,40 @@ duralog_error views_gather(struct opening *o, struct views *v) {
   number_views(o, v, unsealed);
   for (size_t i = 0; !error && i < v->count; i++)
     error = view_open(o, &v->list[i], &v->files[i]);
+  for (size_t i = 0; !error && i < v->count; i++)
+    if (v->list[i].bytes)
+      v->ranges[i] = (struct io_range){v->list[i].bytes, v->list[i].size};
   return error;
+}
+
+/* The file was whole when it was mapped: it changes under us, or the disk
+ * fails. Opening it again tells which. */
+static duralog_error view_lost(struct opening *o, const struct views *v,
+                               const void *at) {
+  char name[NAME_BYTES] = META_NAME;
+  uint64_t position = NONE;
+  for (size_t i = 0; i < v->count; i++) {
+    uint64_t from = (uint64_t)((uintptr_t)at - (uintptr_t)v->ranges[i].from);
+    if (from >= v->ranges[i].bytes) continue;
+    segment_name(name, v->list[i].number);
+    position = from;
+  }
+  opening_fail(o, DURALOG_E_IO, EIO, name,
+               "a segment cannot be read: its file was cut meanwhile, or the "
+               "disk fails");
+  if (o->diagnostic && o->diagnostic->struct_size >= sizeof *o->diagnostic)
+    o->diagnostic->position = position;
+  return DURALOG_E_IO;
+}
+
+duralog_error views_access(struct opening *o, const struct views *v,
+                           void (*body)(void *), void *context) {
+  io_env *io = o->log->io;
+  const void *at;
+  if (!io_guarded()) {
+    body(context);
+    return DURALOG_OK;
+  }
+  int result = io->access(io, v->ranges, v->count, body, context, &at);
+  return result ? view_lost(o, v, at) : DURALOG_OK;
 }

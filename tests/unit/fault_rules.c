@@ -73,6 +73,7 @@ static uint32_t possible(enum call call, const struct fault_case *c) {
   if (is(c, "io/lock") && c->error == EAGAIN) return BIT(E_BUSY);
   if (is(c, "io/thread_start") || is(c, "io/owner_word"))
     return BIT(E_RESOURCES);
+  if (is(c, "io/access")) return BIT(E_IO) | BIT(E_POISONED);
   uint32_t errors = meaning(c->error, opening);
   /* A listed file that is not there is a damaged log. */
   if (is(c, "io/file_open") && c->error == ENOENT) errors |= BIT(E_CORRUPT);
@@ -118,6 +119,7 @@ static struct benign {
     {"io/boot_id", 0, "the report says that a reboot cannot be told", false},
     {"io/fence_all", 0, "both sides fence instead", false},
     {"io/alloc", 0, "settling writes more than it has to", false},
+    {"io/access", 0, "many records end before it; settling writes more", false},
     {"io/file_open", ENOENT, "no seal is found: the segment is walked", false},
     {"io/file_open", EMFILE, "the log's own spare ones go first", false},
     {"io/file_open", ENFILE, "the log's own spare ones go first", false},
@@ -141,6 +143,8 @@ const char *rules_benign(const struct fault_case *c) {
       (is(c, "io/alloc") || is(c, "io/dir_list") || is(c, "io/file_open") ||
        is(c, "io/file_read")))
     return "a follower looks again";
+  /* The next call would meet it again. */
+  if (is(c, "io/access") && c->ever) return NULL;
   /* Only settling can do without memory. */
   if (is(c, "io/alloc") && c->plot != PLOT_UNCLEAN) return NULL;
   for (size_t i = 0; i < COUNT_OF(benign); i++)
