@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@ struct writer {
   duralog_durability durability;
   uint32_t file_mode;
   uint64_t count; /* appended by each order */
-  bool host_driven;
+  bool host_driven, accept_damage;
+  void (*body)(void *); /* writer_main if NULL */
   struct channel order, done;
   pid_t child;
 };
@@ -59,6 +61,7 @@ static void writer_main(void *context) {
   o.durability = w->durability;
   o.file_mode = w->file_mode;
   o.host_driven = w->host_driven || NO_THREADS_AFTER_FORK;
+  o.accept_damage = w->accept_damage;
   duralog *log = open_with(w->at->path, &o);
   close(w->order.in); /* so that the test's end is heard */
   channel_tell(&w->done);
@@ -82,7 +85,7 @@ static void tell_and_hear(struct writer *w, char order) {
 static void writer_begin(struct writer *w) {
   channel_open(&w->order);
   channel_open(&w->done);
-  w->child = child_start(writer_main, w);
+  w->child = child_start(w->body ? w->body : writer_main, w);
   channel_hear(&w->done);
 }
 
@@ -339,6 +342,55 @@ static void check_no_writer(duralog *log, duralog_reader *reader,
   check_numbers(log, end); /* what is there can be read */
 }
 
+/* A writer in a container of its own, as far as process ids go: it is number 1
+ * there, and those outside have no number. */
+static void writer_in_a_container(void *context) {
+  int status;
+  CHECK_CALL(unshare(CLONE_NEWPID | CLONE_NEWIPC));
+  pid_t child = CHECK_CALL(fork());
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    CHECK_EQUAL(getpid(), 1);
+    writer_main(context);
+    _exit(0);
+  }
+  CHECK_EQUAL(waitpid(child, &status, 0), child);
+  _exit(WIFEXITED(status) ? WEXITSTATUS(status) : CHILD_FAILED);
+}
+
+static void try_a_container(void *context) {
+  (void)context;
+  if (unshare(CLONE_NEWPID | CLONE_NEWIPC))
+    test_skip("namespaces are not permitted here");
+}
+
+static void containers_that_share_the_directory_are_enough(
+    struct test_place *at) {
+  struct writer w = pagecache_writer(at), second = w; /* I12, I30 */
+  child_run(try_a_container, NULL);
+  w.body = writer_in_a_container;
+  writer_begin(&w);
+  duralog *log = follow(at), *busy = NULL;
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  for (uint64_t i = 0; i < 10; i++) {
+    tell(&w, 'a');
+    read_numbers(reader, i * 100, i * 100 + 100);
+    channel_hear(&w.done);
+  }
+  duralog_options o = small_pagecache();
+  CHECK_IS(DURALOG_E_BUSY, duralog_open(at->path, &o, &busy, NULL, NULL));
+  writer_kill(&w);
+  CHECK_IS(DURALOG_E_NO_WRITER, duralog_reader_wait(reader, LIMIT_MS));
+  writer_begin(&second);
+  tell(&second, 'a');
+  CHECK_IS(DURALOG_E_EPOCH, duralog_reader_wait(reader, LIMIT_MS));
+  read_numbers(reader, 1000, 1100);
+  channel_hear(&second.done);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  writer_end(&second);
+}
+
 static void check_epoch(duralog_reader *reader, uint64_t divergence,
                         uint64_t epoch) {
   uint64_t offset = 77, is = 77;
@@ -459,6 +511,53 @@ static void a_reader_beyond_the_divergence_has_to_go_back(
   read_numbers(reader, 60, 160);
   CHECK_OK(duralog_reader_close(&reader));
   check_numbers(log, 160);
+  close_log(log);
+  writer_end(&w);
+}
+
+/* The next writer accepts damage in what the follower has read. */
+static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
+  struct writer w = pagecache_writer(at); /* I23, I30 */
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  tell_and_hear(&w, 's');
+  tell_and_hear(&w, 'a'); /* these prove that the others were durable */
+  duralog *log = follow(at);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  duralog_record r;
+  read_numbers(reader, 0, 200);
+  writer_kill(&w);
+  struct test_frames frames = frames_load(at->path);
+  const struct test_frame *f = frame_of(&frames, 60);
+  file_flip(segment_path(at->path, f->segment), f->position + 30);
+  frames_free(&frames);
+  w.accept_damage = true;
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  uint64_t end = watermarks_of(log).end, first = end - 100;
+  CHECK(first >= 100); /* no offset is given twice (I8) */
+  CHECK_IS(DURALOG_E_EPOCH, duralog_reader_wait(reader, LIMIT_MS));
+  uint64_t divergence, epoch;
+  CHECK_OK(duralog_reader_divergence(reader, &divergence, &epoch));
+  CHECK(divergence <= first && epoch >= 2);
+  CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, divergence));
+  uint64_t next = divergence;
+  while (next < end) {
+    duralog_error error = duralog_read_next(reader, &r);
+    if (error == DURALOG_E_CORRUPT) {
+      duralog_damage damage;
+      CHECK_OK(duralog_reader_diagnose(reader, &damage, NULL));
+      CHECK(damage.from <= next && next < damage.to && damage.to <= first);
+      next = damage.to;
+      CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, next));
+      continue;
+    }
+    CHECK_OK(error);
+    CHECK(r.offset == next && record_is(&r, next));
+    next++;
+  }
+  CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+  CHECK_OK(duralog_reader_close(&reader));
   close_log(log);
   writer_end(&w);
 }
@@ -762,6 +861,8 @@ static const struct test tests[] = {
     TEST_BOTH(of_epochs_that_were_missed_the_first_counts),
     TEST(a_closed_log_is_followed_on_when_it_is_opened_again),
     TEST_BOTH(a_reader_beyond_the_divergence_has_to_go_back),
+    TEST(containers_that_share_the_directory_are_enough),
+    TEST_BOTH(a_follower_goes_on_over_accepted_damage),
     TEST_BOTH(a_hostile_control_file_harms_nobody),
     TEST_BOTH(what_is_no_control_file_is_not_followed),
     TEST_BOTH(a_stale_control_file_is_not_believed),
