@@ -101,17 +101,20 @@ void listing_free(struct listing *l, io_env *io) {
   *l = (struct listing){.meta = false};
 }
 
-static duralog_error list_directory(struct opening *o) {
-  io_env *io = o->log->io;
-  listing_free(&o->listing, io);
-  struct list_context context = {io, &o->listing};
-  int result = io->dir_list(io, o->log->directory.handle, list_one, &context);
-  if (result) return opening_fail_os(o, result, NULL, "cannot list the log");
-  struct number_list *segments = &o->listing.segments;
-  if (segments->count)
-    qsort(segments->numbers, segments->count, sizeof *segments->numbers,
+int listing_read(struct listing *l, io_env *io, int directory) {
+  listing_free(l, io);
+  struct list_context context = {io, l};
+  int result = io->dir_list(io, directory, list_one, &context);
+  if (!result && l->segments.count)
+    qsort(l->segments.numbers, l->segments.count, sizeof *l->segments.numbers,
           compare_numbers);
-  return DURALOG_OK;
+  return result;
+}
+
+static duralog_error list_directory(struct opening *o) {
+  int result = listing_read(&o->listing, o->log->io, o->log->directory.handle);
+  return result ? opening_fail_os(o, result, NULL, "cannot list the log")
+                : DURALOG_OK;
 }
 
 /* ---- the directory itself ---- */

@@ -58,6 +58,8 @@ duralog_error directory_clean(struct opening *, uint64_t keep, bool adopted);
 duralog_error directory_look_for_writer(struct opening *);
 /* A creation failed: leave things as they were. */
 void directory_undo(struct opening *);
+/* What a directory holds: 0 or a negative errno. */
+int listing_read(struct listing *, io_env *, int directory);
 void listing_free(struct listing *, io_env *);
 
 /* ---- options.c ---- */
