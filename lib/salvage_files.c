@@ -237,6 +237,18 @@ static void decode_blocks(struct salvage_source *src, struct salvage_file *f,
   if (f->sealed) src->durable = max_u64(src->durable, f->seal.end_offset);
 }
 
+/* Whether a block of the page proves that this is segment `number` of the log:
+ * an identity that says otherwise has come from elsewhere. */
+static bool page_is_of(const struct salvage_source *src, const uint8_t *page,
+                       uint64_t number) {
+  const uint8_t *uuid = src->log.directory.uuid;
+  struct start start;
+  struct seal seal;
+  return start_decode(&start, page, uuid, number) == BLOCK_VALID ||
+         seal_decode(&seal, page, uuid, number) == BLOCK_VALID ||
+         mark_newest(page, uuid, number).sequence != 0;
+}
+
 static duralog_error look_at(struct salvage_source *src, uint64_t name,
                              struct salvage_file *f) {
   uint8_t page[SEGMENT_HEADER_BYTES];
@@ -254,10 +266,12 @@ static duralog_error look_at(struct salvage_source *src, uint64_t name,
         &(struct segment_failure){.newer = true,
                                   .text = "a segment was written by a newer "
                                           "release"});
-  if (state == BLOCK_VALID && !ours) {
+  bool contradicted = state == BLOCK_VALID && (!ours || id.number != name) &&
+                      page_is_of(src, page, name);
+  if (state == BLOCK_VALID && !ours && !contradicted) {
     f->number = 0;
     f->trouble = "a segment of another log";
-  } else if (ours) {
+  } else if (ours && !contradicted) {
     f->number = id.number;
     f->bytes = id.bytes;
     if (id.number != name) f->trouble = "a segment under another one's name";
