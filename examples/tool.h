@@ -34,7 +34,8 @@ typedef struct tool_command {
   int (*run)(int argc, char **argv); /* argv[0] is the command; exit code */
 } tool_command;
 
-extern const tool_command tool_append, tool_cat, tool_info, tool_verify;
+extern const tool_command tool_append, tool_cat, tool_info, tool_salvage,
+    tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 
