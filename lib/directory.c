@@ -250,8 +250,8 @@ duralog_error directory_write_meta(struct opening *o) {
 
 /* Not every failure to sync a directory is a failed sync: it has to be opened
  * first. */
-static duralog_error sync_failed(struct opening *o, int result,
-                                 const char *text) {
+duralog_error opening_fail_sync(struct opening *o, int result,
+                                const char *text) {
   bool not_tried = result == -EMFILE || result == -ENFILE || result == -ENOMEM;
   return not_tried ? opening_fail_os(o, result, NULL, text)
                    : opening_fail(o, DURALOG_E_POISONED, -result, NULL, text);
@@ -309,7 +309,7 @@ static duralog_error create(struct opening *o) {
   result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
   /* Who may not read the parent did not make the directory either. */
   if (result && (o->report.created || (result != -EACCES && result != -EPERM)))
-    return sync_failed(o, result, "cannot sync the parent directory");
+    return opening_fail_sync(o, result, "cannot sync the parent directory");
   STEP(io, "create/named");
   struct segment *s;
   struct segment_failure why;
@@ -438,8 +438,9 @@ static duralog_error sync_names(struct opening *o, enum io_sync_reason why) {
   io_env *io = o->log->io;
   int result = io->dir_sync(io, o->log->directory.handle, why);
   STEP(io, "clean/synced");
-  return result ? sync_failed(o, result, "cannot sync the log's directory")
-                : DURALOG_OK;
+  return result
+             ? opening_fail_sync(o, result, "cannot sync the log's directory")
+             : DURALOG_OK;
 }
 
 duralog_error directory_clean(struct opening *o, uint64_t keep, bool adopted) {

@@ -122,8 +122,6 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("roll/done"),
     STEP_POINT("roll/frame"),
     STEP_POINT("roll/start"),
-    STEP_POINT("salvage/named"),
-    STEP_POINT("salvage/written"),
     STEP_POINT("seal/begin"),
     STEP_POINT("seal/done"),
     STEP_POINT("seal/durable"),

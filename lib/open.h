@@ -41,6 +41,8 @@ duralog_error opening_fail(struct opening *, duralog_error, int os_error,
 /* For a failed system call. */
 duralog_error opening_fail_os(struct opening *, int result, const char *name,
                               const char *text);
+/* For a failed sync of a directory. */
+duralog_error opening_fail_sync(struct opening *, int result, const char *text);
 duralog_error opening_fail_segment(struct opening *, uint64_t number,
                                    const struct segment_failure *);
 

@@ -402,19 +402,19 @@ static duralog_error salvage_segment(struct salvage *s,
   s->report.segments_read++;
   bool known = scan_segment(s, f);
   if (known && s->scan.newer) return newer(s, f);
-  bool short_file = f->size < f->bytes || s->source.size == 0;
-  if (f->trouble && !short_file)
+  /* As for recovery, a file that is not what it should be is damage, whatever
+   * the watermarks say: what was in it, nobody knows. */
+  bool lost = f->size < f->bytes || s->source.size == 0 ||
+              (f->unidentified && !f->started);
+  if (f->trouble && !lost)
     error = damage(s, f->name, 0, SEGMENT_HEADER_BYTES, f->trouble);
   else if (f->page_damaged)
     error = damage(s, f->name, 0, SEGMENT_HEADER_BYTES, page_damaged);
-  if (error || is_spare(s, f)) return error;
-  if (known)
-    error = copy_islands(s, f);
-  else {
-    s->rolled.number = 0;
-    error = hole_to_end(s, f, SEGMENT_HEADER_BYTES, start_damaged);
-  }
-  if (!error && short_file)
+  if (error || (is_spare(s, f) && !lost)) return error;
+  if (!known) s->rolled.number = 0;
+  error = known ? copy_islands(s, f)
+                : hole_to_end(s, f, SEGMENT_HEADER_BYTES, start_damaged);
+  if (!error && lost)
     error = pend(s, f->name, s->source.size, s->source.size, f->trouble, true);
   return error;
 }
@@ -499,9 +499,10 @@ static duralog_error settle_end(struct salvage *s) {
       last->number == s->number_last)
     error = pend(s, last->number + 1, 0, 0, missing, true);
   if (!error && s->durable > s->next) error = settle_gap(s, s->durable);
-  if (!error && s->pending.there && s->pending.file)
-    error = settle_gap(s, NONE);
-  return error;
+  if (error || !s->pending.there || !s->pending.file) return error;
+  /* Where the writer closed the log here, nothing was in that file. */
+  bool closed = src->newest.clean && src->newest.durable == s->next;
+  return closed ? tell_damage(s, &s->pending.item) : settle_gap(s, NONE);
 }
 
 static duralog_error salvage_all(struct salvage *s) {

@@ -110,6 +110,7 @@ struct salvage_file {
   uint64_t size, bytes; /* of the file; that the segment should have */
   const char *trouble;  /* what is wrong with it as a whole, or NULL */
   bool started, sealed;
+  bool unidentified;  /* its identity is damaged */
   bool page_damaged;  /* a block of its header page is */
   bool start_damaged; /* that one */
   struct start start;
@@ -127,6 +128,7 @@ struct salvage_source {
   bool meta_valid, meta_there;
   uint8_t meta_bytes[META_BYTES]; /* as found, zeros behind */
   uint64_t durable;               /* the largest claim of any header page */
+  struct mark newest;             /* of all marks */
   uint64_t unreadable_bytes;      /* that the disk would not give */
   /* The file that was loaded. */
   uint8_t *bytes;

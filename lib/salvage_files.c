@@ -230,8 +230,10 @@ static void decode_blocks(struct salvage_source *src, struct salvage_file *f,
     state = mark_decode(&f->marks[slot], page, slot, uuid, f->number);
     if (state != BLOCK_VALID) f->marks[slot].sequence = 0;
     f->page_damaged |= state == BLOCK_DAMAGED;
-    if (state == BLOCK_VALID)
-      src->durable = max_u64(src->durable, f->marks[slot].durable);
+    if (state != BLOCK_VALID) continue;
+    src->durable = max_u64(src->durable, f->marks[slot].durable);
+    if (f->marks[slot].sequence > src->newest.sequence)
+      src->newest = f->marks[slot];
   }
   if (f->started) src->durable = max_u64(src->durable, f->start.durable);
   if (f->sealed) src->durable = max_u64(src->durable, f->seal.end_offset);
@@ -280,7 +282,7 @@ static duralog_error look_at(struct salvage_source *src, uint64_t name,
                                       : "a segment file is longer than it was";
   } else {
     f->trouble = "the identity of a segment file is damaged";
-    f->page_damaged = true;
+    f->page_damaged = f->unidentified = true;
   }
   if (f->number > SEGMENT_NUMBER_MAX) f->number = 0;
   if (f->number) decode_blocks(src, f, page);

@@ -130,7 +130,7 @@ duralog_error salvage_out_open(struct salvage_out *out) {
   out->locked = true;
   result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
   if (result && (out->made || (result != -EACCES && result != -EPERM)))
-    return opening_fail_os(o, result, NULL, "cannot sync the parent directory");
+    return opening_fail_sync(o, result, "cannot sync the parent directory");
   result = io->random(io, out->log.directory.uuid, 16);
   if (result) return opening_fail_os(o, result, NULL, "no random numbers");
   error = buffer_open(out, &out->report, REPORT_NAME);
@@ -367,13 +367,11 @@ duralog_error salvage_out_done(struct salvage_out *out,
   if (!error) error = buffer_finish(out, &out->report);
   if (!error) error = buffer_finish(out, &out->evidence);
   if (error) return error;
-  STEP(io, "salvage/written");
   int result =
       io->dir_sync(io, out->log.directory.handle, IO_SYNC_SALVAGED_NAMES);
   if (result)
-    return opening_fail(o, DURALOG_E_POISONED, -result, NULL,
-                        "cannot sync the directory of the copy");
-  STEP(io, "salvage/named");
+    return opening_fail_sync(o, result,
+                             "cannot sync the directory of the copy");
   o->meta.version = FORMAT_VERSION;
   o->meta.created_ms = io->wall_ms(io);
   memcpy(o->meta.uuid, out->log.directory.uuid, 16);

@@ -4,6 +4,15 @@
  */
 #include "support_salvage.h"
 
+const duralog_environment *salvage_environment;
+
+static duralog_options reading(void) {
+  duralog_options o = small_options();
+  o.read_only = true;
+  o.environment = salvage_environment;
+  return o;
+}
+
 /* ---- what a log holds ---- */
 
 static void truth_add(struct truth *t, const duralog_record *r) {
@@ -26,9 +35,8 @@ static void truth_add(struct truth *t, const duralog_record *r) {
 }
 
 void truth_load(struct truth *t, const char *path) {
-  duralog_options o = small_options();
+  duralog_options o = reading();
   duralog_record r;
-  o.read_only = true;
   *t = (struct truth){NULL, 0};
   duralog *log = open_with(path, &o);
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
@@ -75,19 +83,22 @@ duralog_error salvage_run(const char *log, const char *copy,
                           struct found *f) {
   duralog_salvage_options o = {.struct_size = sizeof o};
   duralog_diagnostic d = {.struct_size = sizeof d};
-  uint64_t before = tree_digest(log, true);
+  bool real = !salvage_environment;
+  uint64_t before = real ? tree_digest(log, true) : 0;
   unsigned descriptors = descriptor_count();
   if (given) o = *given;
   f->count = 0;
   f->report = (duralog_salvage_report){.struct_size = sizeof f->report};
   o.found = found_add;
   o.found_context = f;
-  directory_remove(copy);
+  if (!real) o.environment = salvage_environment;
+  if (real) directory_remove(copy);
   duralog_error error = duralog_salvage(log, copy, &o, &f->report, &d);
-  CHECK_UNCHANGED(before, log);
+  if (real) CHECK_UNCHANGED(before, log);
   CHECK_EQUAL(descriptor_count(), descriptors);
   CHECK_EQUAL(error, error ? d.error : DURALOG_OK);
-  if (error) CHECK(d.text[0] != 0 && !file_exists(copy));
+  if (error) CHECK(d.text[0] != 0);
+  if (error && real) CHECK(!file_exists(copy));
   return error;
 }
 
@@ -186,13 +197,12 @@ static void check_items(const struct found *f) {
 
 void salvage_check(const char *copy, const struct truth *t,
                    const struct found *f, bool *copied) {
-  duralog_options o = small_options();
+  duralog_options o = reading();
   duralog_report report;
   duralog_record r;
   uint64_t offset = 0;
   memset(copied, 0, t->end * sizeof *copied);
   check_items(f);
-  o.read_only = true;
   duralog *log = open_reporting(copy, &o, &report);
   CHECK_EQUAL(report.damage_count, 0);
   check_reading(log, t, f, copied);

@@ -22,6 +22,9 @@ struct truth {
   uint64_t end;
 };
 
+/* Where all of it happens; NULL is the operating system. */
+extern const duralog_environment *salvage_environment;
+
 void truth_load(struct truth *, const char *log);
 void truth_free(struct truth *);
 

@@ -135,6 +135,42 @@ damage_has_its_exit_code() {
   [ $? -eq 3 ] && code 3 $tool append "$work/damaged" </dev/null
 }
 
+# Another record than that of damage_has_its_exit_code is hit in a second log.
+salvage_tells_gaps_and_keeps_offsets() {
+  seq 1000 | $tool append --quiet "$work/hurt" && seq 10 | $tool append --quiet "$work/well" || return 1
+  printf 'X' | dd of="$work/hurt/00000000000000000001.seg" bs=1 seek=8216 conv=notrunc 2>/dev/null
+  before=$(cd "$work/hurt" && ls -l --time-style=full-iso . && cat ./* | cksum)
+  $tool salvage "$work/hurt" "$work/saved" >"$work/told" 2>&1
+  [ $? -eq 3 ] && grep -q '^lost: offset' "$work/told" && grep -q '^copied: offsets 0 to' "$work/told" &&
+    tail -n 1 "$work/told" | grep -q '^records 999, .*; 1 lost in 1 gaps$' || return 1
+  [ "$before" = "$(cd "$work/hurt" && ls -l --time-style=full-iso . && cat ./* | cksum)" ] || return 1
+  lost=$(sed -n 's/^lost: offset \([0-9]*\),.*/\1/p' "$work/told")
+  $tool cat "$work/saved" >"$work/saved.text" 2>"$work/err"
+  [ $? -eq 3 ] && grep -q "offset $lost," "$work/err" &&
+    seq 1000 | sed "$((lost + 1))d" | cmp - "$work/saved.text" &&
+    grep -q "\"kind\":\"gap\",\"from\":$lost,\"to\":$((lost + 1))," "$work/saved/salvage.json" &&
+    [ -s "$work/saved/salvage.evidence" ] && echo more | $tool append --quiet "$work/saved" || return 1
+  $tool salvage --json "$work/well" "$work/json" >"$work/told" && grep -q '"records":10,' "$work/told" &&
+    $tool verify "$work/json" && $tool cat "$work/json" | cmp - "$(seq 10 >"$work/ten" && echo "$work/ten")" &&
+    code 4 $tool salvage "$work/well" "$work/json" && code 4 $tool salvage "$work/none" "$work/new" &&
+    code 2 $tool salvage "$work/well" && code 2 $tool salvage --uuid 12 "$work/well" "$work/new" &&
+    [ ! -e "$work/new" ] && rm "$work/well/meta" && uuid=$(sed -n 's/.*"uuid_from":"\([0-9a-f]*\)".*/\1/p' "$work/json/salvage.json") &&
+    dd if=/dev/zero of="$work/well/00000000000000000001.seg" bs=512 count=1 conv=notrunc 2>/dev/null &&
+    code 3 $tool salvage "$work/well" "$work/new" && [ ! -e "$work/new" ] || return 1
+  $tool salvage --uuid "$uuid" "$work/well" "$work/new" >"$work/told"
+  [ $? -eq 3 ] && $tool cat "$work/new" | cmp - "$work/ten"
+}
+
+salvage_refuses_a_log_in_use() {
+  mkfifo "$work/slow" && $tool append --quiet "$work/used" <"$work/slow" &
+  exec 9>"$work/slow" && echo one >&9
+  until [ "$($tool cat "$work/used" 2>/dev/null)" = one ]; do :; done
+  code 5 $tool salvage "$work/used" "$work/not"
+  result=$?
+  exec 9>&-
+  wait $! && [ $result -eq 0 ] && [ ! -e "$work/not" ]
+}
+
 installation_compiles_links_and_goes_away() {
   make --no-print-directory -s install DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
     sed "s|$work/readme|$work/readme2|" "$work/readme.c" >"$work/installed.c" &&
@@ -151,7 +187,8 @@ for test in hello_greets_again group_commit_checks_itself \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
-  damage_has_its_exit_code installation_compiles_links_and_goes_away; do
+  damage_has_its_exit_code salvage_tells_gaps_and_keeps_offsets \
+  salvage_refuses_a_log_in_use installation_compiles_links_and_goes_away; do
   claim $test $test
 done
 exit $failed
