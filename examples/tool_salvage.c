@@ -50,6 +50,7 @@ static void print_file(const duralog_salvage_item *item) {
 static void print_text(const duralog_salvage_item *item) {
   print_offsets(item);
   print_file(item);
+  if (item->partial_batch) fputs(", begins or ends amid a batch", stdout);
   if (item->times_unproven) fputs(", times guessed", stdout);
   if (item->reason != NULL) printf(": %s", item->reason);
   putchar('\n');
@@ -70,6 +71,7 @@ static void print_json(const duralog_salvage_item *item, bool first) {
   json_number("position", item->position);
   json_number("position_end", item->position_end);
   json_number("evidence", item->evidence);
+  printf(",\"partial_batch\":%s", item->partial_batch ? "true" : "false");
   printf(",\"times_unproven\":%s", item->times_unproven ? "true" : "false");
   if (item->reason != NULL) {
     putchar(',');
@@ -164,6 +166,7 @@ static int run(int argc, char **argv) {
   static const struct option options[] = {
       {"json", no_argument, NULL, 'j'},
       {"uuid", required_argument, NULL, 'u'},
+      {"partial-batches", no_argument, NULL, 'b'},
       {"unproven-times", no_argument, NULL, 't'},
       {0}};
   duralog_salvage_options o = {.struct_size = sizeof o};
@@ -172,6 +175,7 @@ static int run(int argc, char **argv) {
   while ((option = tool_next_option(argc, argv, options)) != -1) {
     switch (option) {
       case 'j': s.json = true; break;
+      case 'b': o.partial_batches = true; break;
       case 't': o.unproven_times = true; break;
       case 'u':
         o.has_uuid = parse_uuid(optarg, o.uuid);
@@ -198,6 +202,11 @@ static const char help[] =
     "\n"
     "  --json              one JSON object\n"
     "  --uuid HEX          which log it is, where the files do not say\n"
+    "  --partial-batches   copy what is left of a batch of which a part is "
+    "lost;\n"
+    "                      otherwise it is left out. \"duralog append\" makes "
+    "a\n"
+    "                      batch of all that it reads at once\n"
     "  --unproven-times    where a start block is lost, and with it the times "
     "of\n"
     "                      its segment's records: copy them with guessed "

@@ -745,6 +745,7 @@ typedef enum duralog_salvage_kind {
 typedef struct duralog_salvage_item {
   size_t struct_size; /* set by the library */
   duralog_salvage_kind kind;
+  bool partial_batch;  /* RUN: begins or ends amid a batch, or may: likewise */
   bool times_unproven; /* RUN: its timestamps are guessed; see the options */
   uint64_t from, to;   /* offsets [from, to); to = UINT64_MAX: how far it goes
                         * nobody knows. DAMAGE: the place, from = to */
@@ -765,12 +766,14 @@ typedef struct duralog_salvage_options {
   duralog_salvage_found *found; /* NULL: nobody is told */
   void *found_context;          /* handed to it */
   uint32_t file_mode;           /* of the copy, as in duralog_options */
-  bool has_uuid;       /* the log is this one, whatever the files say: */
-  uint8_t uuid[16];    /* its uuid */
-  bool unproven_times; /* where only the time of records cannot be proven (the
-                        * start block of their segment is lost), copy them
-                        * nevertheless, with the latest time before them that
-                        * is known as a base */
+  bool has_uuid;        /* the log is this one, whatever the files say: */
+  uint8_t uuid[16];     /* its uuid */
+  bool partial_batches; /* copy what is left of a batch of which a part is lost,
+                         * as a batch; otherwise such a one is left out */
+  bool unproven_times;  /* where only the time of records cannot be proven (the
+                         * start block of their segment is lost), copy them
+                         * nevertheless, with the latest time before them that
+                         * is known as a base */
 
   /* For tests: as in duralog_options. */
   const duralog_environment *environment;

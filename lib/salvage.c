@@ -149,9 +149,10 @@ static duralog_error settle_gap(struct salvage *s, uint64_t offset) {
 
 /* ---- copying ---- */
 
-/* Put one frame; `*w` stands on it, and moves on. */
+/* Put one frame; `*w` stands on it, and moves on. The last record before `to`
+ * ends its batch in any case. */
 static duralog_error copy_frame(struct salvage *s, struct walk *w, bool *begun,
-                                uint64_t span) {
+                                uint64_t span, uint64_t to, bool *torn_batch) {
   const struct salvage_scan *scan = &s->scan;
   const uint8_t *at = scan->bytes + w->position;
   const uint8_t *body = at + FRAME_HEADER_BYTES;
@@ -161,12 +162,17 @@ static duralog_error copy_frame(struct salvage *s, struct walk *w, bool *begun,
   struct frame_body parts = {0};
   if (!frame_decode(&f, at, w->seed, w->position)) return DURALOG_E_CORRUPT;
   if (frame_type(&f) == FRAME_RECORD) {
+    struct frame copy = f;
+    if (w->offset + 1 == to && f.flags & FRAME_MORE) {
+      copy.flags = (uint16_t)(f.flags & ~FRAME_MORE);
+      *torn_batch = true;
+    }
     if (!*begun)
       error = salvage_out_begin(out, w->offset, w->epoch, w->base_time, span);
     else if (out->walk.epoch != w->epoch)
       error = salvage_out_epoch(out, w->epoch);
     *begun = true;
-    if (!error) error = salvage_out_record(out, &f, body);
+    if (!error) error = salvage_out_record(out, &copy, body);
     frame_parse_body(&f, body, &parts);
     s->report.records++;
     s->report.bytes += f.body_bytes - parts.blocks_bytes + parts.key_bytes;
@@ -182,16 +188,18 @@ static duralog_error copy_island(struct salvage *s, uint64_t name,
   struct walk w =
       salvage_walk_at(&s->scan, k->from_position, k->from, k->from_epoch);
   duralog_error error = settle_gap(s, k->from);
-  bool begun = false;
+  bool begun = false, torn_batch = k->from == k->offset && !k->boundary;
   w.base_time = base_time;
   while (!error && w.offset < k->to)
-    error = copy_frame(s, &w, &begun, k->to_position - k->from_position);
+    error = copy_frame(s, &w, &begun, k->to_position - k->from_position, k->to,
+                       &torn_batch);
   if (!error) error = salvage_out_finish(&s->out);
   if (error) return error;
   s->next = k->to;
   if (s->out.time_max_ms > s->time_ms) s->time_ms = s->out.time_max_ms;
   duralog_salvage_item item = {.kind = DURALOG_SALVAGE_RUN,
                                .times_unproven = times_unproven,
+                               .partial_batch = torn_batch,
                                .from = k->from,
                                .to = k->to,
                                .segment = name,
@@ -220,6 +228,7 @@ static void set_up_scan(struct salvage *s, const struct salvage_file *f,
       .base = base,
       .epoch = epoch,
       .end_position = f->sealed ? f->seal.end_position : NONE,
+      .partial = s->options.partial_batches,
       .limit = f->limit,
       .end_epoch_known = f->sealed || next,
       .end_epoch = f->sealed ? f->seal.epoch

@@ -73,6 +73,7 @@ struct salvage_scan {
   uint64_t base;          /* offset of its first record */
   uint64_t epoch;         /* at its beginning, or the lowest possible */
   uint64_t end_position;  /* where its frames end; NONE: not known */
+  bool partial;           /* take batches of which a part is lost */
   uint64_t limit;         /* later segments have the offsets from there on */
   bool end_epoch_known; /* something follows in this epoch, in a later segment,
                          * or the seal says so */

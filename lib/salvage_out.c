@@ -318,6 +318,7 @@ duralog_error salvage_out_item(struct salvage_out *out,
   put_number(&t, ",\"position\":", i->position);
   put_number(&t, ",\"position_end\":", i->position_end);
   if (i->evidence != NONE) put_number(&t, ",\"evidence\":", i->evidence);
+  if (i->partial_batch) put_text(&t, ",\"partial_batch\":true");
   if (i->times_unproven) put_text(&t, ",\"times_unproven\":true");
   if (i->reason) {
     put_text(&t, ",\"reason\":\"");

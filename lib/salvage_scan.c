@@ -155,7 +155,7 @@ static enum stop walk_island(struct search *x, struct salvage_island *k,
     const uint8_t *body = s->bytes + w->position + FRAME_HEADER_BYTES;
     if (!walk_accept(w, s->uuid, f, body)) break;
     in_batch = (f->flags & FRAME_MORE) != 0;
-    if (record && !in_batch) batch_ended(k, w);
+    if (record && (!in_batch || s->partial)) batch_ended(k, w);
     if (record && raised) k->raised = true;
     if (frame_type(f) == FRAME_EPOCH) {
       raised = true;
@@ -231,8 +231,8 @@ static bool search(struct search *x, uint64_t from, struct walk *w) {
 
 /* ---- the verdict ---- */
 
-static void take_all(struct salvage_island *k) {
-  bool first = k->boundary, second = k->second_position != 0;
+static void take_all(const struct salvage_scan *s, struct salvage_island *k) {
+  bool first = k->boundary || s->partial, second = k->second_position != 0;
   k->from_position = first ? k->position : k->second_position;
   k->from = first ? k->offset : k->second_offset;
   k->from_epoch = first ? k->epoch : k->second_epoch;
@@ -260,7 +260,8 @@ static void trim(const struct salvage_scan *s, struct salvage_island *k,
     if (!walk_accept(&w, s->uuid, &f,
                      s->bytes + w.position + FRAME_HEADER_BYTES))
       break;
-    if (frame_type(&f) == FRAME_RECORD && !(f.flags & FRAME_MORE)) {
+    if (frame_type(&f) == FRAME_RECORD &&
+        (s->partial || !(f.flags & FRAME_MORE))) {
       to = w.offset;
       to_position = w.position;
     }
@@ -366,7 +367,7 @@ void salvage_scan_run(struct salvage_scan *s) {
     if (s->count && w.epoch > k[-1].end_epoch) overruled(s, w.offset);
     enum stop stop = walk_island(&x, k, &w, &f);
     bool moved = k->end_position > k->position;
-    take_all(k);
+    take_all(s, k);
     k->body = stop == STOP_BODY;
     /* One without frames only tells that the beginning is damaged. */
     if (moved || s->count == 0) s->count++;
