@@ -103,6 +103,8 @@ static void print_summary(const duralog_salvage_report *r) {
   if (r->unreadable_bytes > 0)
     printf(", %" PRIu64 " bytes that the disk does not give",
            r->unreadable_bytes);
+  if (r->open_failures > 0)
+    printf(", %" PRIu64 " times a file could not be opened", r->open_failures);
   putchar('\n');
 }
 
@@ -117,6 +119,7 @@ static void print_json_end(const duralog_salvage_report *r) {
   json_number("records_lost", r->records_lost);
   json_number("evidence_bytes", r->evidence_bytes);
   json_number("unreadable_bytes", r->unreadable_bytes);
+  json_number("open_failures", r->open_failures);
   puts("}");
 }
 
@@ -139,7 +142,8 @@ static int run_salvage(const char *from, const char *to,
     print_json_end(&report);
   else
     print_summary(&report);
-  bool damaged = report.gaps > 0 || report.damages > 0;
+  bool damaged = report.gaps > 0 || report.damages > 0 ||
+                 report.unreadable_bytes > 0 || report.open_failures > 0;
   return tool_finish_output(damaged ? TOOL_DAMAGE : TOOL_OK);
 }
 

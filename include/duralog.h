@@ -789,6 +789,8 @@ typedef struct duralog_salvage_report {
   uint64_t records_lost;        /* in gaps whose end is known */
   uint64_t evidence_bytes;
   uint64_t unreadable_bytes; /* that the disk did not give: read as zeros */
+  uint64_t open_failures; /* times that a file of the log could not be opened,
+                           * and counted as missing */
   uint64_t segments_read, segments_written;
   uint8_t uuid_from[16], uuid[16]; /* of the log; of the copy */
 } duralog_salvage_report;

@@ -50,6 +50,8 @@ struct salvage {
 static const char missing[] = "a segment file is missing";
 static const char body_damaged[] =
     "data is damaged, and the batch with it is left out";
+static const char batch_torn[] =
+    "a part of a batch is lost, and all of it is left out";
 static const char frames_damaged[] = "frames are damaged";
 static const char doubtful[] =
     "what is there may be left from before a recovery";
@@ -321,9 +323,15 @@ static bool base_time_by_seal(struct salvage *s, const struct salvage_file *f,
   return time_max < f->seal.time_max_ms;
 }
 
-static const char *cause(const struct salvage_island *k) {
+/* Of what follows an island that was copied; or of one that was not. NULL: it
+ * has nothing to be copied. */
+static const char *why_not(const struct salvage_island *k, bool copied,
+                           bool known) {
+  if (!copied && k->to > k->from) return known ? order_wrong : time_lost;
   if (k->doubtful) return doubtful;
-  return k->body ? body_damaged : frames_damaged;
+  if (!copied && k->end_offset > k->offset) return batch_torn;
+  if (k->body) return body_damaged;
+  return copied ? frames_damaged : NULL;
 }
 
 /* Whether an offset behind a hole lies beyond all evidence: opening would cut
@@ -348,7 +356,7 @@ static duralog_error copy_islands(struct salvage *s,
                                   const struct salvage_file *f) {
   const struct salvage_scan *x = &s->scan;
   uint64_t at = SEGMENT_HEADER_BYTES;
-  const char *why = x->started ? frames_damaged : start_damaged;
+  const char *why = NULL; /* what lies behind `at` is not copied */
   int64_t base_time = f->start.time_ms;
   bool unproven = !x->started && !base_time_by_seal(s, f, &base_time);
   bool known = !unproven || s->options.unproven_times;
@@ -360,14 +368,18 @@ static duralog_error copy_islands(struct salvage *s,
     bool copied = k->to > k->from && known && k->from >= s->next &&
                   !((hole || s->torn_from_here) && is_torn(s, k->from));
     if (copied && hole)
-      error = pend(s, f->name, at, k->from_position, why, false);
+      error = pend(s, f->name, at, k->from_position,
+                   why          ? why
+                   : x->started ? frames_damaged
+                                : start_damaged,
+                   false);
     if (!error && copied) {
       error = copy_island(s, f->name, k, base_time, unproven);
       at = k->to_position;
     }
-    why = cause(k);
-    if (!copied && k->to > k->from) why = known ? order_wrong : time_lost;
+    if (copied || !why) why = why_not(k, copied, known);
   }
+  if (!why) why = x->started ? frames_damaged : start_damaged;
   if (x->cut_short) why = cut_short;
   const struct salvage_island *last = x->count ? &x->islands[x->count - 1] : 0;
   bool ended = last && last->rolled && s->next >= last->end_offset;
@@ -536,6 +548,7 @@ static duralog_error salvage_all(struct salvage *s) {
   meta->accepted_epoch = s->report.gaps ? s->epoch_max : 0;
   s->report.end = s->next;
   s->report.unreadable_bytes = src->unreadable_bytes;
+  s->report.open_failures = src->open_failures;
   s->report.segments_written = s->out.number - meta->first_segment + 1;
   memcpy(s->report.uuid_from, src->log.directory.uuid, 16);
   memcpy(s->report.uuid, s->out.log.directory.uuid, 16);

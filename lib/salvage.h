@@ -131,6 +131,7 @@ struct salvage_source {
   uint64_t durable;               /* the largest claim of any header page */
   struct mark newest;             /* of all marks */
   uint64_t unreadable_bytes;      /* that the disk would not give */
+  uint64_t open_failures;
   /* The file that was loaded. */
   uint8_t *bytes;
   uint64_t size, data_end;

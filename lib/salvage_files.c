@@ -62,6 +62,7 @@ static duralog_error open_file(struct salvage_source *src, const char *name,
   *file = io->file_open(io, src->log.directory.handle, name, IO_READ, 0);
   bool damage = *file == -ENOENT || *file == -EISDIR || *file == -ELOOP ||
                 *file == -ENXIO || is_unreadable(*file);
+  if (*file < 0 && damage) src->open_failures++;
   if (*file < 0)
     return damage ? DURALOG_OK
                   : opening_fail_os(&src->opening, *file, name,
@@ -140,6 +141,7 @@ static duralog_error read_meta(struct salvage_source *src) {
   uint8_t *bytes = src->meta_bytes;
   int file;
   uint64_t size;
+  if (!src->opening.listing.meta) return DURALOG_OK;
   duralog_error error = open_file(src, META_NAME, &file, &size);
   if (error || file < 0) return error;
   src->meta_there = true;

@@ -345,6 +345,7 @@ static duralog_error put_summary(struct salvage_out *out,
   put_number(&t, ",\"records_lost\":", r->records_lost);
   put_number(&t, ",\"evidence_bytes\":", r->evidence_bytes);
   put_number(&t, ",\"unreadable_bytes\":", r->unreadable_bytes);
+  put_number(&t, ",\"open_failures\":", r->open_failures);
   put_text(&t, "}\n");
   return t.error;
 }

@@ -250,10 +250,20 @@ static void plot_damage(struct story *s) {
   }
 }
 
+/* ---- a damaged log: salvaged ---- */
+
+static void plot_salvage(struct story *s) {
+  first_writer(s, leave_damaged);
+  damage(s, DAMAGED_AT, false);
+  s->damaged = true;
+  story_salvage(s);
+}
+
 void plot_run(struct story *s) {
   switch (s->now.plot) {
     case PLOT_UNCLEAN: plot_unclean(s); break;
     case PLOT_DAMAGE: plot_damage(s); break;
+    case PLOT_SALVAGE: plot_salvage(s); break;
     default: plot_life(s); break;
   }
 }

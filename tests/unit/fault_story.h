@@ -25,7 +25,7 @@ enum mode {
   MODES
 };
 
-enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOTS };
+enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOT_SALVAGE, PLOTS };
 
 /* One case: the point fires at its k-th call, once or from then on. At a step
  * the process ends: error 0 kills it, n cuts the power with seed n - 1. */
@@ -69,7 +69,8 @@ struct story {
   bool writer_lives; /* as the last opening reported it */
   uint64_t frozen;   /* `durable` when it was */
 
-  uint64_t surfaced; /* errors that the fault came out as */
+  uint64_t surfaced;            /* errors that the fault came out as */
+  duralog_salvage_report whole; /* of a salvage without faults */
 };
 
 /* ---- fault_story.c ---- */
@@ -97,6 +98,8 @@ void story_sync(struct story *);
 void story_wait(struct story *);
 void story_read(struct story *);
 void story_segments(struct story *);
+/* Salvage the damaged log, which nobody has open. */
+void story_salvage(struct story *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
 
@@ -124,7 +127,8 @@ enum call {
   CALL_READ,
   CALL_HOLD,
   CALL_READER_WAIT,
-  CALL_SEGMENT
+  CALL_SEGMENT,
+  CALL_SALVAGE
 };
 
 /* NULL, or what is wrong with this answer to this fault. */
