@@ -819,7 +819,8 @@ typedef struct duralog_salvage_report {
  * unclean stop left unfinished at the end is cut, as opening would, and is no
  * gap. lib/salvage.h says by which rules.
  *
- * Takes time linear in the size of the log, and memory for one segment file.
+ * Takes time linear in the size of the log, and memory for one segment file
+ * (1 GiB at most), 10 MiB, and 256 bytes a file.
  * All of the copy is durable on return. Belongs to no handle; different calls
  * may run at once.
  *

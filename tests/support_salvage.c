@@ -160,7 +160,7 @@ static void check_reading(duralog *log, const struct truth *t,
   CHECK_EQUAL(records, f->report.records);
   CHECK_EQUAL(bytes, f->report.bytes);
   /* From within, too. */
-  for (uint64_t i = 0; i < f->report.end && i < t->end; i += 7) {
+  for (uint64_t i = f->report.start; i < f->report.end && i < t->end; i += 7) {
     duralog_error error = duralog_read_at(reader, i, &r);
     CHECK_EQUAL(error, copied[i] ? DURALOG_OK : DURALOG_E_CORRUPT);
     if (!error) check_record(t, &r);

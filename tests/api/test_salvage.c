@@ -493,6 +493,70 @@ static void unproven_times_are_copied_only_when_asked_for(
   base_free(&b);
 }
 
+/* What is left of a batch comes out when asked for, as a batch, and is told. */
+static void torn_batches_are_copied_only_when_asked_for(struct test_place *at) {
+  struct base b;
+  duralog_salvage_options o = {.struct_size = sizeof o,
+                               .partial_batches = true};
+  base_make(&b, at, true);
+  for (size_t i = 0; i + 2 < b.frames.count; i++) {
+    const struct test_frame *f = &b.frames.list[i];
+    if (f->offset == UINT64_MAX || f->offset % 7 ||
+        b.truth.list[f->offset].batch_last != UINT64_MAX)
+      continue;
+    test_note("offset %llu", (unsigned long long)f->offset);
+    directory_copy(b.path, b.damaged);
+    file_flip(segment_path(b.damaged, f->segment),
+              f->position + (i % 2 ? 3 : f->bytes - 1));
+    CHECK_OK(salvage_run(b.damaged, b.copy, NULL, &found));
+    CHECK_EQUAL(found.report.records, b.truth.end - 3);
+    CHECK_OK(salvage_run(b.damaged, b.copy, &o, &found));
+    CHECK_EQUAL(found.report.records, b.truth.end - 1);
+    bool told = false;
+    for (size_t k = 0; k < found.count; k++)
+      told |= found.items[k].partial_batch;
+    CHECK(told);
+    duralog_options r = small_options();
+    duralog_record record;
+    r.read_only = true;
+    duralog *log = open_with(b.copy, &r);
+    duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
+    for (uint64_t k = 0; k < b.truth.end; k++) {
+      duralog_error error = duralog_read_at(reader, k, &record);
+      CHECK_EQUAL(error, k == f->offset ? DURALOG_E_CORRUPT : DURALOG_OK);
+      if (error) continue;
+      CHECK_EQUAL(record.timestamp_ms, b.truth.list[k].time);
+      CHECK_BYTES(b.truth.list[k].bytes + b.truth.list[k].key_size,
+                  b.truth.list[k].size, record.data, record.size);
+    }
+    CHECK_OK(duralog_reader_close(&reader));
+    close_log(log);
+  }
+  base_free(&b);
+}
+
+/* Where the oldest segments were removed the log begins later, and so does the
+ * copy; where their meta file does not say so they are missing. */
+static void a_log_that_begins_later_stays_so(struct test_place *at) {
+  struct base b;
+  base_make(&b, at, true);
+  const struct test_frame *f = b.frames.list;
+  while (f->segment < 2 || f->offset == UINT64_MAX) f++;
+  directory_copy(b.path, b.damaged);
+  CHECK_CALL(unlink(segment_path(b.damaged, 1)));
+  CHECK_OK(salvage_run(b.damaged, b.copy, NULL, &found));
+  salvage_check(b.copy, &b.truth, &found, b.copied);
+  CHECK(found.report.start == 0 && found.report.records_lost == f->offset);
+  uint64_t first = 2;
+  file_write_at(path_join(b.damaged, "meta"), 56, &first, sizeof first);
+  block_sign(path_join(b.damaged, "meta"), 0, 72);
+  CHECK_OK(salvage_run(b.damaged, b.copy, NULL, &found));
+  salvage_check(b.copy, &b.truth, &found, b.copied);
+  CHECK_EQUAL(found.report.start, f->offset);
+  CHECK(found.report.gaps == 0 && found.report.damages == 0);
+  base_free(&b);
+}
+
 /* ---- leftovers ---- */
 
 enum { FIXED = 100 };
@@ -739,6 +803,8 @@ static const struct test tests[] = {
     TEST(a_lost_meta_file_costs_nothing),
     TEST(the_host_can_say_which_log_it_is),
     TEST(unproven_times_are_copied_only_when_asked_for),
+    TEST(torn_batches_are_copied_only_when_asked_for),
+    TEST(a_log_that_begins_later_stays_so),
     TEST(records_from_before_a_cut_do_not_come_back),
     TEST(random_damage_invents_nothing),
     TEST(hostile_files_get_an_answer),
