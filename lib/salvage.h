@@ -2,7 +2,8 @@
  *
  * Salvage, as its parts share it: salvage_scan.c says what of one segment's
  * bytes is provable, salvage_files.c finds and reads the files of the log,
- * salvage_out.c writes the copy, salvage.c leads.
+ * salvage_out.c writes the copy, salvage_segment.c brings the three together
+ * for one segment, salvage.c leads.
  *
  * WHAT IS PROVABLE. A frame whose header and body validate at their place was
  * written there by a writer of this log in that epoch. Three things it does not
@@ -193,5 +194,57 @@ duralog_error salvage_out_done(struct salvage_out *,
                                const duralog_salvage_report *);
 /* Close; remove everything again unless `keep`. */
 void salvage_out_close(struct salvage_out *, bool keep);
+
+/* ---- salvage_segment.c ---- */
+
+#define SALVAGE_MISSING "a segment file is missing"
+
+/* What lies behind the last record copied, until it is known what it cost. */
+struct pending {
+  bool there;
+  bool file; /* a file is missing or not what it should be: no torn tail */
+  duralog_salvage_item item;
+};
+
+/* The ROLL with which a segment ended. */
+struct rolled {
+  uint64_t number; /* 0: none */
+  uint64_t offset, epoch;
+};
+
+struct salvage {
+  io_env *io;
+  duralog_salvage_options options;
+  duralog_salvage_report report;
+  struct salvage_source source;
+  struct salvage_out out;
+  struct salvage_scan scan;
+  struct salvage_island *islands;
+
+  uint64_t next;    /* offset behind the last record copied */
+  uint64_t durable; /* the largest claim there is */
+  uint64_t epoch_max;
+  int64_t time_ms;     /* the latest copied */
+  bool torn_from_here; /* a hole was met: what follows needs evidence */
+  struct pending pending;
+  struct rolled rolled;
+  uint64_t number_last; /* the segment before */
+};
+
+/* Tell of damage that cost no record; of bytes of the loaded file. */
+duralog_error salvage_tell_damage(struct salvage *, duralog_salvage_item *);
+/* What cannot be copied: what it cost is told by what comes next. `file`: a
+ * file is missing, or not what it should be. */
+duralog_error salvage_pend(struct salvage *, uint64_t name, uint64_t position,
+                           uint64_t end, const char *reason, bool file);
+/* The next record that is there has this offset; NONE: nobody knows. */
+duralog_error salvage_settle(struct salvage *, uint64_t offset);
+
+/* Scan the loaded segment; false: nothing says what it begins with. */
+bool salvage_scan_segment(struct salvage *, const struct salvage_file *);
+duralog_error salvage_newer(struct salvage *, const struct salvage_file *);
+duralog_error salvage_segment(struct salvage *, const struct salvage_file *);
+/* A file that is no segment of this log, or not one that can be made out. */
+duralog_error salvage_keep_file(struct salvage *, const struct salvage_file *);
 
 #endif

@@ -273,12 +273,17 @@ static void trim(const struct salvage_scan *s, struct salvage_island *k,
   }
 }
 
-/* A higher epoch has given these offsets to other records. */
-static void overruled(struct salvage_scan *s, uint64_t offset) {
+/* A higher epoch has given these offsets to other records. Islands have
+ * ascending offsets, so that the first one below ends it; what it looks at
+ * again is taken from the budget. */
+static void overruled(struct salvage_scan *s, uint64_t offset,
+                      uint64_t *budget) {
   for (size_t i = s->count; i-- > 0;) {
     struct salvage_island *k = &s->islands[i];
-    if (k->end_offset <= offset) break;
-    trim(s, k, offset, NONE, NONE);
+    if (k->to <= offset && k->to > k->from) break;
+    uint64_t cost = SECTOR_BYTES + k->to_position - k->from_position;
+    *budget -= min_u64(*budget, cost);
+    if (k->to > offset) trim(s, k, offset, NONE, NONE);
   }
 }
 
@@ -364,7 +369,8 @@ void salvage_scan_run(struct salvage_scan *s) {
         .offset = w.offset,
         .epoch = w.epoch,
         .boundary = boundary || w.position == SEGMENT_HEADER_BYTES};
-    if (s->count && w.epoch > k[-1].end_epoch) overruled(s, w.offset);
+    if (s->count && w.epoch > k[-1].end_epoch)
+      overruled(s, w.offset, &x.budget);
     enum stop stop = walk_island(&x, k, &w, &f);
     bool moved = k->end_position > k->position;
     take_all(s, k);
@@ -372,12 +378,13 @@ void salvage_scan_run(struct salvage_scan *s) {
     /* One without frames only tells that the beginning is damaged. */
     if (moved || s->count == 0) s->count++;
     if (k->rolled) break;
-    if (s->count == s->capacity) {
+    if (s->count == s->capacity || x.budget == 0) {
       s->cut_short = true;
       break;
     }
     goes_on = go_on(&x, stop, &f, moved, &w, &boundary);
   }
   decide(s);
-  overruled(s, s->limit);
+  uint64_t once = NONE;
+  overruled(s, s->limit, &once);
 }

@@ -360,6 +360,7 @@ bool case_run_real(const struct fault_case *c, const char *path, bool *benign) {
   *benign = !told(s);
   check_after(s);
   directory_remove(path);
+  story_remove_copies(s);
   bool reached = s->fired > 0;
   shared_memory_free(s, sizeof *s);
   return reached;

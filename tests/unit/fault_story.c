@@ -597,15 +597,29 @@ static duralog_error salvage(struct story *s, const char *copy,
   return error;
 }
 
+enum { COPY_PATH_BYTES = 208 };
+
+static void copy_path(const struct story *s, const char *name,
+                      char to[COPY_PATH_BYTES]) {
+  snprintf(to, COPY_PATH_BYTES, "%s-%s", s->path, name);
+}
+
+void story_remove_copies(const struct story *s) {
+  char copy[COPY_PATH_BYTES];
+  copy_path(s, "whole", copy);
+  directory_remove(copy);
+  copy_path(s, "copy", copy);
+  directory_remove(copy);
+}
+
 void story_salvage(struct story *s) {
-  char copy[sizeof s->path + 8];
+  char copy[COPY_PATH_BYTES];
   duralog_salvage_report r;
-  snprintf(copy, sizeof copy, "%s-whole", s->path);
+  copy_path(s, "whole", copy);
   s->quiet = true;
   CHECK_OK(salvage(s, copy, &s->whole));
   check_copy(s, copy, &s->whole);
-  if (!s->sim) directory_remove(copy);
-  snprintf(copy, sizeof copy, "%s-copy", s->path);
+  copy_path(s, "copy", copy);
   for (bool second = false;; second = true) {
     duralog_error error = salvage(s, copy, &r);
     if (second) CHECK_OK(error);
@@ -615,5 +629,4 @@ void story_salvage(struct story *s) {
     if (well) check_copy(s, copy, &r);
     if (well || s->now.ever) break;
   }
-  if (!s->sim) directory_remove(copy);
 }

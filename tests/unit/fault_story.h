@@ -100,6 +100,8 @@ void story_read(struct story *);
 void story_segments(struct story *);
 /* Salvage the damaged log, which nobody has open. */
 void story_salvage(struct story *);
+/* What it leaves on real files where the process ended in the middle. */
+void story_remove_copies(const struct story *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
 
