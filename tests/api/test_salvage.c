@@ -639,6 +639,125 @@ static void records_from_before_a_cut_do_not_come_back(struct test_place *at) {
   free(b.copied);
 }
 
+struct small_life {
+  const char *path;
+  size_t size;
+  uint64_t count;
+  bool close;
+};
+
+static void live_small(void *context) {
+  const struct small_life *c = context;
+  duralog_options o = base_options();
+  static uint8_t bytes[FIXED];
+  o.durability.pagecache = true;
+  duralog *log = open_with(c->path, &o);
+  for (uint64_t i = 0; i < c->count; i++)
+    CHECK_OK(duralog_append(log, bytes, c->size, NULL));
+  if (!c->close) raise(SIGKILL);
+  close_log(log);
+}
+
+/* The next life wrote smaller records, so that old frames lie behind its end,
+ * with offsets below it. Where its own are lost the old ones do not stand in
+ * for them. */
+static void leftovers_behind_the_end_fill_no_gap(struct test_place *at) {
+  enum { KEPT = 10, OLD = 90, NEW = 70 };
+  struct base b = {.closed = true};
+  struct small_life old = {at->path, FIXED, OLD, false};
+  struct small_life new = {at->path, 0, NEW, true};
+  snprintf(b.damaged, sizeof b.damaged, "%s/damaged", at->root);
+  snprintf(b.copy, sizeof b.copy, "%s/copy", at->root);
+  CHECK_EQUAL(child_end(child_start(live_small, &old)), 256 + SIGKILL);
+  struct test_frames frames = frames_load(at->path);
+  uint64_t cut = frame_of(&frames, KEPT)->position;
+  file_zero(segment_path(at->path, 1), cut, 24);
+  frames_free(&frames);
+  CHECK_EQUAL(child_end(child_start(live_small, &new)), 0);
+  truth_load(&b.truth, at->path);
+  CHECK_EQUAL(b.truth.end, KEPT + NEW);
+  b.copied = calloc(b.truth.end, sizeof *b.copied);
+  CHECK(b.copied != NULL);
+  uint64_t all = NEW * 24 + 40;
+  for (uint64_t from = 0; from < all; from += 120)
+    for (uint64_t to = from + 24; to <= all; to += 168) {
+      test_note("bytes %llu to %llu", (unsigned long long)(cut + from),
+                (unsigned long long)(cut + to));
+      directory_copy(at->path, b.damaged);
+      file_zero(segment_path(b.damaged, 1), cut + from, to - from);
+      CHECK_OK(salvage_run(b.damaged, b.copy, NULL, &found));
+      salvage_check(b.copy, &b.truth, &found, b.copied);
+      CHECK_EQUAL(found.report.end, b.truth.end);
+    }
+  truth_free(&b.truth);
+  free(b.copied);
+}
+
+/* ---- torn tails ---- */
+
+static void die_unsynced(void *context) {
+  const struct base *b = context;
+  duralog_options o = base_options();
+  o.durability.pagecache = true;
+  duralog *log = open_with(b->path, &o);
+  live(log, 0);
+  CHECK_OK(duralog_sync(log));
+  for (uint64_t i = 1000; i < 1150; i++) { /* no tick: nothing is synced */
+    uint8_t bytes[RECORD_BYTES_MAX];
+    size_t size = record_make(i, bytes);
+    CHECK_OK(duralog_append(log, bytes, size, NULL));
+    if (i % 7 == 0) append_batch(log, i);
+  }
+  raise(SIGKILL);
+}
+
+/* Where opening sees a torn tail and nothing else, how far the log goes. */
+static bool is_only_torn(const char *path, uint64_t *end) {
+  duralog_options o = base_options();
+  duralog_report report;
+  duralog_record record;
+  o.read_only = true;
+  duralog *log = open_reporting(path, &o, &report);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  duralog_error error;
+  while ((error = duralog_read_next(reader, &record)) == DURALOG_OK) continue;
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  *end = report.end;
+  return error == DURALOG_E_AT_END && report.damage_count == 0;
+}
+
+/* Behind a hole beyond all evidence nothing was ever promised: salvage cuts
+ * where opening would, though what lies behind it proves itself. */
+static void a_torn_tail_is_cut_where_opening_cuts(struct test_place *at) {
+  struct base b = {.closed = false};
+  uint64_t torn = 0, end;
+  snprintf(b.path, sizeof b.path, "%s", at->path);
+  snprintf(b.damaged, sizeof b.damaged, "%s/damaged", at->root);
+  snprintf(b.copy, sizeof b.copy, "%s/copy", at->root);
+  CHECK_EQUAL(child_end(child_start(die_unsynced, &b)), 256 + SIGKILL);
+  truth_load(&b.truth, b.path);
+  b.copied = calloc(b.truth.end, sizeof *b.copied);
+  CHECK(b.copied != NULL);
+  for (uint64_t n = 1; file_exists(segment_path(b.path, n)); n++)
+    for (uint64_t p = 0; p < SEGMENT; p += SECTOR * (SANITIZED ? 5 : 1)) {
+      test_note("sector at %llu of segment %llu", (unsigned long long)p,
+                (unsigned long long)n);
+      directory_copy(b.path, b.damaged);
+      zero_sector(&b, n, p);
+      CHECK_OK(salvage_run(b.damaged, b.copy, NULL, &found));
+      salvage_check(b.copy, &b.truth, &found, b.copied);
+      if (!is_only_torn(b.damaged, &end)) continue;
+      CHECK_EQUAL(found.report.end, end);
+      CHECK_EQUAL(found.report.records, end);
+      CHECK_EQUAL(found.report.gaps, 0);
+      torn += end < b.truth.end;
+    }
+  CHECK(torn > (SANITIZED ? 5 : 30));
+  truth_free(&b.truth);
+  free(b.copied);
+}
+
 /* ---- at random ---- */
 
 static void at_random(struct test_place *at, bool closed) {
@@ -806,6 +925,8 @@ static const struct test tests[] = {
     TEST(torn_batches_are_copied_only_when_asked_for),
     TEST(a_log_that_begins_later_stays_so),
     TEST(records_from_before_a_cut_do_not_come_back),
+    TEST(leftovers_behind_the_end_fill_no_gap),
+    TEST(a_torn_tail_is_cut_where_opening_cuts),
     TEST(random_damage_invents_nothing),
     TEST(hostile_files_get_an_answer),
     TEST(evidence_holds_the_damaged_bytes),
