@@ -128,7 +128,8 @@ static duralog_error salvage_all(struct salvage *s) {
   s->report.end = s->next;
   s->report.unreadable_bytes = src->unreadable_bytes;
   s->report.open_failures = src->open_failures;
-  s->report.segments_written = s->out.number - meta->first_segment + 1;
+  /* With the last one, in which the log goes on. */
+  s->report.segments_written = s->out.number + 1 - (meta->first_segment - 1);
   memcpy(s->report.uuid_from, src->log.directory.uuid, 16);
   memcpy(s->report.uuid, s->out.log.directory.uuid, 16);
   return salvage_out_done(&s->out, &s->report);

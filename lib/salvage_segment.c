@@ -387,7 +387,7 @@ duralog_error salvage_segment(struct salvage *s, const struct salvage_file *f) {
               (f->unidentified && !f->started);
   if (f->trouble && !lost)
     error = damage_at(s, f->name, 0, SEGMENT_HEADER_BYTES, f->trouble);
-  else if (f->page_damaged)
+  else if (f->page_damaged || (f->started && !(known && s->scan.started)))
     error = damage_at(s, f->name, 0, SEGMENT_HEADER_BYTES, page_damaged);
   if (error || (is_spare(s, f) && !lost)) return error;
   if (!known) s->rolled.number = 0;

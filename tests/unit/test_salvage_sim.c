@@ -213,9 +213,89 @@ static void no_room_for_the_copy_leaves_none(struct test_place *at) {
   world_end(&w);
 }
 
+/* A start block from before a cut says another offset, epoch and time. */
+static void a_stale_start_moves_no_record(struct test_place *at) {
+  struct world w;
+  uint64_t size;
+  (void)at;
+  world_begin(&w);
+  for (int alone = 0; alone < 2; alone++)
+    for (uint64_t n = 2; n <= 3; n++)
+      for (uint64_t back = 0; back < 3; back++)
+        for (int ahead = 0; ahead < 2; ahead++) {
+          char name[NAME_BYTES];
+          struct identity id;
+          struct start start;
+          sim_killed(w.base, w.now);
+          segment_name(name, n);
+          uint8_t *bytes = sim_file_bytes(w.now, LOG, name, &size);
+          if (!bytes || identity_decode(&id, bytes) != BLOCK_VALID ||
+              start_decode(&start, bytes, id.uuid, n) != BLOCK_VALID ||
+              start.epoch < 2)
+            continue;
+          test_note("segment %llu, %llu back, %d, %d", (unsigned long long)n,
+                    (unsigned long long)back, ahead, alone);
+          start.offset = ahead ? start.offset + back : start.offset - back;
+          start.epoch--;
+          start.time_ms -= 5;
+          start_encode(bytes, &start, id.uuid, n);
+          segment_name(name, n - 1);
+          uint8_t *before = sim_file_bytes(w.now, LOG, name, &size);
+          if (alone) memset(before, 0, size);
+          CHECK_OK(salvage_run(LOG, COPY, NULL, &found));
+          salvage_check(COPY, &w.truth, &found, w.copied);
+          CHECK(found.report.damages > 0);
+        }
+  world_end(&w);
+}
+
+/* Segments of the copy: each with start and seal, chained where one follows the
+ * other, and from nothing behind a gap; the meta file says where it goes on. */
+static void a_copy_is_a_log_whose_damage_was_accepted(struct test_place *at) {
+  struct world w;
+  uint64_t size, end = 0, n = 1, behind_gaps = 0;
+  uint32_t check = 0;
+  uint8_t uuid[16];
+  char name[NAME_BYTES];
+  struct meta meta;
+  (void)at;
+  world_begin(&w);
+  CHECK(change(&w, 1, SEGMENT_HEADER_BYTES + 200, 0xFF));
+  CHECK_OK(salvage_run(LOG, COPY, NULL, &found));
+  CHECK_EQUAL(found.report.gaps, 1);
+  memcpy(uuid, found.report.uuid, sizeof uuid);
+  for (; n < found.report.segments_written; n++) {
+    struct start start;
+    struct seal seal;
+    segment_name(name, n);
+    const uint8_t *bytes = sim_file_bytes(w.now, COPY, name, &size);
+    CHECK(bytes != NULL);
+    CHECK_EQUAL(start_decode(&start, bytes, uuid, n), BLOCK_VALID);
+    CHECK_EQUAL(seal_decode(&seal, bytes, uuid, n), BLOCK_VALID);
+    bool gap = start.offset != end;
+    CHECK_EQUAL(start.previous_check, gap ? 0 : check);
+    behind_gaps += gap;
+    end = seal.end_offset;
+    check = seal.last_check;
+    CHECK(size <= SEGMENT_BYTES_MIN || size < seal.end_position + 4096);
+  }
+  CHECK_EQUAL(behind_gaps, 1);
+  CHECK_EQUAL(end, found.report.end);
+  CHECK_EQUAL(meta_decode(&meta, sim_file_bytes(w.now, COPY, "meta", &size)),
+              BLOCK_VALID);
+  CHECK_EQUAL(meta.accepted_segment, n);
+  CHECK_EQUAL(meta.accepted_offset, end);
+  CHECK(memcmp(meta.uuid, found.report.uuid_from, 16) != 0);
+  CHECK_OK(salvage_run(LOG, "/again", NULL, &found));
+  CHECK(memcmp(uuid, found.report.uuid, 16) != 0); /* nor twice the same */
+  world_end(&w);
+}
+
 static const struct test tests[] = {
     TEST(no_byte_costs_more_than_its_batch),
     TEST(no_two_lost_sectors_invent_anything),
+    TEST(a_stale_start_moves_no_record),
+    TEST(a_copy_is_a_log_whose_damage_was_accepted),
     TEST(what_looks_like_frames_is_not_looked_at_without_end),
     TEST(no_room_for_the_copy_leaves_none),
 };
