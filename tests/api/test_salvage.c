@@ -758,6 +758,70 @@ static void a_torn_tail_is_cut_where_opening_cuts(struct test_place *at) {
   free(b.copied);
 }
 
+/* ---- accepted damage ---- */
+
+enum { SYNCED = 20, UNSYNCED = 20, HURT = 10, BEHIND = 30 };
+
+static void die_half_synced(void *context) {
+  const char *path = context;
+  duralog_options o = base_options();
+  o.durability.pagecache = true;
+  duralog *log = open_with(path, &o);
+  append_numbers(log, 0, SYNCED);
+  CHECK_OK(duralog_sync(log));
+  append_numbers(log, SYNCED, UNSYNCED);
+  raise(SIGKILL);
+}
+
+/* Where damage was accepted, older segments hold records that were given up,
+ * with offsets that are others' by now. */
+static void what_was_given_up_with_accepted_damage_stays_so(
+    struct test_place *at) {
+  char path[200], copy[200];
+  uint8_t bytes[RECORD_BYTES_MAX];
+  duralog_options o = base_options();
+  duralog_record r;
+  uint64_t accepted, below = 0, above = 0;
+  snprintf(path, sizeof path, "%s", at->path);
+  snprintf(copy, sizeof copy, "%s/copy", at->root);
+  for (int meta_lost = 0; meta_lost < 2; meta_lost++) {
+    directory_remove(path);
+    CHECK_EQUAL(child_end(child_start(die_half_synced, path)), 256 + SIGKILL);
+    struct test_frames frames = frames_load(path);
+    const struct test_frame *f = frame_of(&frames, HURT);
+    file_zero(segment_path(path, f->segment), f->position, 24);
+    frames_free(&frames);
+    o.accept_damage = true;
+    duralog *log = open_with(path, &o);
+    accepted = watermarks_of(log).end;
+    for (uint64_t i = 0; i < BEHIND; i++) {
+      size_t size = record_make(1000 + accepted + i, bytes);
+      CHECK_OK(duralog_append(log, bytes, size, NULL));
+    }
+    close_log(log);
+    if (meta_lost) CHECK_CALL(unlink(path_join(path, "meta")));
+    CHECK_OK(salvage_run(path, copy, NULL, &found));
+    CHECK_EQUAL(found.report.end, accepted + BEHIND);
+    o.accept_damage = false;
+    o.read_only = true;
+    log = open_with(copy, &o);
+    duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
+    for (uint64_t i = 0; i < accepted + BEHIND; i++) {
+      duralog_error error = duralog_read_at(reader, i, &r);
+      if (i < HURT || i >= accepted) CHECK_EQUAL(error, DURALOG_OK);
+      if (error) continue;
+      CHECK(record_is(&r, i < accepted ? i : 1000 + i));
+      below += i > HURT && i < accepted;
+      above += i >= accepted;
+    }
+    CHECK_OK(duralog_reader_close(&reader));
+    close_log(log);
+    o.read_only = false;
+  }
+  CHECK(accepted < SYNCED + UNSYNCED && above == 2 * BEHIND);
+  CHECK(below <= 2 * (accepted - HURT));
+}
+
 /* ---- at random ---- */
 
 static void at_random(struct test_place *at, bool closed) {
@@ -927,6 +991,7 @@ static const struct test tests[] = {
     TEST(records_from_before_a_cut_do_not_come_back),
     TEST(leftovers_behind_the_end_fill_no_gap),
     TEST(a_torn_tail_is_cut_where_opening_cuts),
+    TEST(what_was_given_up_with_accepted_damage_stays_so),
     TEST(random_damage_invents_nothing),
     TEST(hostile_files_get_an_answer),
     TEST(evidence_holds_the_damaged_bytes),

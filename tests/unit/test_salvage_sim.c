@@ -260,7 +260,7 @@ static void a_copy_is_a_log_whose_damage_was_accepted(struct test_place *at) {
   struct meta meta;
   (void)at;
   world_begin(&w);
-  CHECK(change(&w, 1, SEGMENT_HEADER_BYTES + 200, 0xFF));
+  CHECK(change(&w, 1, SEGMENT_HEADER_BYTES + 1500, 0xFF));
   CHECK_OK(salvage_run(LOG, COPY, NULL, &found));
   CHECK_EQUAL(found.report.gaps, 1);
   memcpy(uuid, found.report.uuid, sizeof uuid);
