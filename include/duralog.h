@@ -828,7 +828,8 @@ typedef struct duralog_salvage_report {
  * was written is removed again (after a crash it stays, without a meta file, so
  * that it cannot be opened for writing), and `from` is as it was:
  *   ARGUMENT     NULL path, unknown struct_size, the paths are equal
- *   BUSY         a writer lives in `from`, or came while it was read; or `to`
+ *   BUSY         a writer lives in `from` when salvage begins or ends (what one
+ *                does that comes and goes in between is not noticed); or `to`
  *                is in use
  *   NOT_FOUND    nothing of a log in `from`; the parent of `to` is missing
  *   FOREIGN      `to` is not empty, or one of the two is no directory

@@ -19,8 +19,7 @@ static const char start_damaged[] =
     "these are";
 static const char time_lost[] =
     "the start block of a segment is damaged: nothing proves when these "
-    "records "
-    "were appended";
+    "records were appended";
 static const char page_damaged[] = "a block of a header page is damaged";
 static const char order_wrong[] = "another segment has these offsets, too";
 static const char never_found[] =
