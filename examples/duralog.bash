@@ -10,8 +10,11 @@ _duralog_options() { # COMMAND
     bench) echo --seconds --size --json --help ;;
     cat) echo --from --to --since --until --count --durable --format --json \
       --null --length-prefixed --help ;;
-    tail) echo -f --from --help ;;
-    info | salvage | stats | verify) echo --json --help ;;
+    tail) echo -f --follow -n --count --from --level --format --json --quiet \
+      --help ;;
+    salvage) echo --json --uuid --partial-batches --unproven-times --help ;;
+    stats) echo --json --interval --quick --help ;;
+    info | verify) echo --json --help ;;
     '') echo --help --version ;;
   esac
 }

@@ -35,7 +35,7 @@ typedef struct tool_command {
 } tool_command;
 
 extern const tool_command tool_append, tool_bench, tool_cat, tool_info,
-    tool_verify;
+    tool_salvage, tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 

@@ -933,6 +933,115 @@ typedef struct duralog_segment {
 DURALOG_API duralog_error duralog_get_segment(duralog *log, size_t index,
                                               duralog_segment *out);
 
+/* ------------------------------------------------------------ salvage -- */
+
+typedef enum duralog_salvage_kind {
+  DURALOG_SALVAGE_RUN = 0,   /* records that were copied */
+  DURALOG_SALVAGE_GAP = 1,   /* records that were not */
+  DURALOG_SALVAGE_DAMAGE = 2 /* something damaged that no record was lost to */
+} duralog_salvage_kind;
+
+typedef struct duralog_salvage_item {
+  size_t struct_size; /* set by the library */
+  duralog_salvage_kind kind;
+  bool partial_batch;  /* RUN: begins or ends amid a batch, or may: likewise */
+  bool times_unproven; /* RUN: its timestamps are guessed; see the options */
+  uint64_t from, to;   /* offsets [from, to); to = UINT64_MAX: how far it goes
+                        * nobody knows. DAMAGE: the place, from = to */
+  uint64_t segment;    /* number in the file's name; 0 = the meta file */
+  uint64_t position, position_end; /* bytes of that file; equal: no file */
+  uint64_t evidence;  /* GAP, DAMAGE: where these bytes lie in the copy's file
+                       * "salvage.evidence"; UINT64_MAX: there are none */
+  const char *reason; /* GAP, DAMAGE: a static string; RUN: NULL */
+} duralog_salvage_item;
+
+/* Told of each item, in the order of offsets. May not call into the library
+ * for one of the two directories. */
+typedef void duralog_salvage_found(void *context,
+                                   const duralog_salvage_item *item);
+
+typedef struct duralog_salvage_options {
+  size_t struct_size;
+  duralog_salvage_found *found; /* NULL: nobody is told */
+  void *found_context;          /* handed to it */
+  uint32_t file_mode;           /* of the copy, as in duralog_options */
+  bool has_uuid;        /* the log is this one, whatever the files say: */
+  uint8_t uuid[16];     /* its uuid */
+  bool partial_batches; /* copy what is left of a batch of which a part is lost,
+                         * as a batch; otherwise such a one is left out */
+  bool unproven_times;  /* where only the time of records cannot be proven (the
+                         * start block of their segment is lost), copy them
+                         * nevertheless, with the latest time before them that
+                         * is known as a base */
+
+  /* For tests: as in duralog_options. */
+  const duralog_environment *environment;
+} duralog_salvage_options;
+
+/* What salvage did. */
+typedef struct duralog_salvage_report {
+  size_t struct_size;
+  uint64_t start, end;          /* offsets of the copy: [start, end) */
+  uint64_t records;             /* copied */
+  uint64_t bytes;               /* of their data and keys */
+  uint64_t runs, gaps, damages; /* items of each kind */
+  uint64_t records_lost;        /* in gaps whose end is known */
+  uint64_t evidence_bytes;
+  uint64_t unreadable_bytes; /* that the disk did not give: read as zeros */
+  uint64_t open_failures; /* times that a file of the log could not be opened,
+                           * and counted as missing */
+  uint64_t segments_read, segments_written;
+  uint8_t uuid_from[16], uuid[16]; /* of the log; of the copy */
+} duralog_salvage_report;
+
+/*
+ * Copy what is provable of the log in directory `from` into a new log in
+ * directory `to`, which must not exist (its parent must) or be empty, and lie
+ * outside of `from`.
+ *
+ *   options, report, diagnostic   may be NULL
+ *
+ * `from` may be damaged in any way: files missing, cut, exchanged, of another
+ * log, the meta file lost. Nothing in it is changed, and nothing is mapped:
+ * what the disk cannot read counts as damaged.
+ *
+ * The copy is a log like any other, with a uuid of its own. Its records have
+ * the offsets, epochs, timestamps, keys and batches that they had. What could
+ * not be proven is a gap: a reader gets DURALOG_E_CORRUPT there with exactly
+ * that range, until it seeks past it; appends go on behind everything that the
+ * log is known to have held. The directory also holds "salvage.json", all items
+ * and this report, and "salvage.evidence", the bytes of what is damaged one
+ * behind the other. Both may be removed.
+ *
+ * A record is copied where checksums prove its data, offset, epoch and time,
+ * and that no recovery has cut it away; a batch whole or not at all. What an
+ * unclean stop left unfinished at the end is cut, as opening would, and is no
+ * gap. lib/salvage.h says by which rules.
+ *
+ * Takes time linear in the size of the log, and memory for one segment file
+ * (1 GiB at most), 10 MiB, and 256 bytes a file.
+ * All of the copy is durable on return. Belongs to no handle; different calls
+ * may run at once.
+ *
+ * OK also where much is lost: see the report. Otherwise there is no copy: what
+ * was written is removed again (after a crash it stays, without a meta file, so
+ * that it cannot be opened for writing), and `from` is as it was:
+ *   ARGUMENT     NULL path, unknown struct_size, the paths are equal
+ *   BUSY         a writer lives in `from` when salvage begins or ends (what one
+ *                does that comes and goes in between is not noticed); or `to`
+ *                is in use
+ *   NOT_FOUND    nothing of a log in `from`; the parent of `to` is missing
+ *   FOREIGN      `to` is not empty, or one of the two is no directory
+ *   CORRUPT      nothing says which log this is: state its uuid
+ *   NEWER        the log holds something of a newer release
+ *   FULL         no space for the copy
+ *   POISONED     a sync of the copy failed
+ *   PERMISSION, READ_ONLY, RESOURCES, IO
+ */
+DURALOG_API duralog_error duralog_salvage(
+    const char *from, const char *to, const duralog_salvage_options *options,
+    duralog_salvage_report *report, duralog_diagnostic *diagnostic);
+
 #ifdef __cplusplus
 }
 #endif

@@ -103,17 +103,20 @@ void listing_free(struct listing *l, io_env *io) {
   *l = (struct listing){.meta = false};
 }
 
-duralog_error directory_list(struct opening *o) {
-  io_env *io = o->log->io;
-  listing_free(&o->listing, io);
-  struct list_context context = {io, &o->listing};
-  int result = io->dir_list(io, o->log->directory.handle, list_one, &context);
-  if (result) return opening_fail_os(o, result, NULL, "cannot list the log");
-  struct number_list *segments = &o->listing.segments;
-  if (segments->count)
-    qsort(segments->numbers, segments->count, sizeof *segments->numbers,
+int listing_read(struct listing *l, io_env *io, int directory) {
+  listing_free(l, io);
+  struct list_context context = {io, l};
+  int result = io->dir_list(io, directory, list_one, &context);
+  if (!result && l->segments.count)
+    qsort(l->segments.numbers, l->segments.count, sizeof *l->segments.numbers,
           compare_numbers);
-  return DURALOG_OK;
+  return result;
+}
+
+duralog_error directory_list(struct opening *o) {
+  int result = listing_read(&o->listing, o->log->io, o->log->directory.handle);
+  return result ? opening_fail_os(o, result, NULL, "cannot list the log")
+                : DURALOG_OK;
 }
 
 /* ---- the directory itself ---- */
@@ -249,8 +252,8 @@ duralog_error directory_write_meta(struct opening *o) {
 
 /* Not every failure to sync a directory is a failed sync: it has to be opened
  * first. */
-static duralog_error sync_failed(struct opening *o, int result,
-                                 const char *text) {
+duralog_error opening_fail_sync(struct opening *o, int result,
+                                const char *text) {
   bool not_tried = result == -EMFILE || result == -ENFILE || result == -ENOMEM;
   return not_tried ? opening_fail_os(o, result, NULL, text)
                    : opening_fail(o, DURALOG_E_POISONED, -result, NULL, text);
@@ -308,7 +311,7 @@ static duralog_error create(struct opening *o) {
   result = io->dir_sync_parent(io, o->path, IO_SYNC_LOG_NAME);
   /* Who may not read the parent did not make the directory either. */
   if (result && (o->report.created || (result != -EACCES && result != -EPERM)))
-    return sync_failed(o, result, "cannot sync the parent directory");
+    return opening_fail_sync(o, result, "cannot sync the parent directory");
   STEP(io, "create/named");
   struct segment *s;
   struct segment_failure why;
@@ -438,8 +441,9 @@ static duralog_error sync_names(struct opening *o, enum io_sync_reason why) {
   io_env *io = o->log->io;
   int result = io->dir_sync(io, o->log->directory.handle, why);
   STEP(io, "clean/synced");
-  return result ? sync_failed(o, result, "cannot sync the log's directory")
-                : DURALOG_OK;
+  return result
+             ? opening_fail_sync(o, result, "cannot sync the log's directory")
+             : DURALOG_OK;
 }
 
 duralog_error directory_clean(struct opening *o, uint64_t keep, bool adopted) {

@@ -133,6 +133,15 @@ static inline bool frame_decode(struct frame *f, const uint8_t *from,
   return true;
 }
 
+/* Cheap look at whether a header may stand here at all, before a checksum is
+ * made; `room` is what is left of the file. */
+static inline bool frame_may_be_header(const uint8_t *at, uint64_t room) {
+  uint16_t flags = load16(at + 20);
+  unsigned type = flags & FRAME_TYPE_MASK;
+  return load32(at) != 0 && type >= FRAME_RECORD && type <= FRAME_ROLL &&
+         !(flags & ~FRAME_FLAGS_KNOWN) && load32(at + 4) <= room;
+}
+
 /* The body's checksum: the data, seeded with the checksum of the optional
  * blocks before it (0 if there are none). */
 static inline uint32_t frame_body_check(const uint8_t *blocks,

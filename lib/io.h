@@ -25,22 +25,24 @@
  * Why something is synced. Each reason is one place in the code, two fault
  * points ("sync/" and "skip/" and the name) and one line of lib/README.md.
  */
-#define IO_SYNC_REASONS(X)                                                 \
-  X(DATA, "data")           /* records, before they are called durable */  \
-  X(FINISHED, "finished")   /* a finished segment's, before its seal */    \
-  X(EPOCH, "epoch")         /* a raised epoch, before its first record */  \
-  X(UNCLEAN, "unclean")     /* the clean mark taken away */                \
-  X(CLEAN, "clean")         /* the clean mark, after all data */           \
-  X(WATERMARK, "watermark") /* strict mode: evidence before the promise */ \
-  X(SEAL, "seal")           /* the seal of a finished segment */           \
-  X(SEGMENT, "segment")     /* header and size of a new segment */         \
-  X(SEGMENT_NAME, "segment-name")                                          \
-  X(META, "meta") /* the meta file */                                      \
-  X(META_NAME, "meta-name")                                                \
-  X(LOG_NAME, "log-name") /* a new log's directory in its parent */        \
-  X(REMOVED, "removed")   /* each segment that recovery cut away */        \
-  X(NAMES, "names")       /* what a killed writer named */                 \
-  X(DAMAGED, "damaged")   /* what a damaged log still holds, before going on */
+#define IO_SYNC_REASONS(X)                                                    \
+  X(DATA, "data")           /* records, before they are called durable */     \
+  X(FINISHED, "finished")   /* a finished segment's, before its seal */       \
+  X(EPOCH, "epoch")         /* a raised epoch, before its first record */     \
+  X(UNCLEAN, "unclean")     /* the clean mark taken away */                   \
+  X(CLEAN, "clean")         /* the clean mark, after all data */              \
+  X(WATERMARK, "watermark") /* strict mode: evidence before the promise */    \
+  X(SEAL, "seal")           /* the seal of a finished segment */              \
+  X(SEGMENT, "segment")     /* header and size of a new segment */            \
+  X(SEGMENT_NAME, "segment-name")                                             \
+  X(META, "meta") /* the meta file */                                         \
+  X(META_NAME, "meta-name")                                                   \
+  X(LOG_NAME, "log-name") /* a new log's directory in its parent */           \
+  X(REMOVED, "removed")   /* each segment that recovery cut away */           \
+  X(NAMES, "names")       /* what a killed writer named */                    \
+  X(DAMAGED, "damaged") /* what a damaged log still holds, before going on */ \
+  X(SALVAGED, "salvaged")             /* each file of a copy */               \
+  X(SALVAGED_NAMES, "salvaged-names") /* all of them, before the meta file */
 
 enum io_sync_reason {
 #define IO_SYNC_ENUM(name, text) IO_SYNC_##name,

@@ -26,6 +26,8 @@ enum duralog_sync_kind io_sync_kind(enum io_sync_reason why) {
     case IO_SYNC_REMOVED:
     case IO_SYNC_NAMES:
     case IO_SYNC_DAMAGED:
+    case IO_SYNC_SALVAGED:
+    case IO_SYNC_SALVAGED_NAMES:
     case IO_SYNC_REASON_COUNT: break;
   }
   return DURALOG_SYNC_OPEN;

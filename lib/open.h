@@ -42,6 +42,8 @@ duralog_error opening_fail(struct opening *, duralog_error, int os_error,
 /* For a failed system call. */
 duralog_error opening_fail_os(struct opening *, int result, const char *name,
                               const char *text);
+/* For a failed sync of a directory. */
+duralog_error opening_fail_sync(struct opening *, int result, const char *text);
 duralog_error opening_fail_segment(struct opening *, uint64_t number,
                                    const struct segment_failure *);
 
@@ -61,6 +63,8 @@ duralog_error directory_list(struct opening *);
 duralog_error directory_read_meta(struct opening *);
 /* A creation failed: leave things as they were. */
 void directory_undo(struct opening *);
+/* What a directory holds: 0 or a negative errno. */
+int listing_read(struct listing *, io_env *, int directory);
 void listing_free(struct listing *, io_env *);
 
 /* ---- options.c ---- */

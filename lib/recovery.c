@@ -236,14 +236,6 @@ static void weigh_marks(struct recovering *r, const struct recovery_view *view,
   }
 }
 
-/* Cheap look at whether a header may stand here at all. */
-static bool may_be_header(const uint8_t *at, uint64_t room) {
-  uint16_t flags = load16(at + 20);
-  unsigned type = flags & FRAME_TYPE_MASK;
-  return load32(at) != 0 && type >= FRAME_RECORD && type <= FRAME_ROLL &&
-         !(flags & ~FRAME_FLAGS_KNOWN) && load32(at + 4) <= room;
-}
-
 struct scan {
   uint64_t from, to; /* byte positions */
   uint64_t base;     /* offset of the segment's first record, if known */
@@ -290,7 +282,7 @@ static uint64_t scan_view(struct recovering *r,
       continue;
     }
     if (load64(view->bytes + at)) last = at + 8;
-    if (may_be_header(view->bytes + at, view->size - at))
+    if (frame_may_be_header(view->bytes + at, view->size - at))
       weigh_header(r, view, at, scan, epochs);
     at += FRAME_ALIGNMENT;
   }

@@ -147,6 +147,60 @@ damage_has_its_exit_code() {
   [ $? -eq 3 ] && code 3 $tool append "$work/damaged" </dev/null
 }
 
+saved() { $tool salvage "$@" >"$work/told" 2>"$work/err"; }
+
+# Each line a batch of its own, and the middle of the log is hit.
+salvage_tells_gaps_and_keeps_offsets() {
+  seq 10 | while read -r line; do echo "line $line" | $tool append --quiet "$work/hurt" || exit 1; done || return 1
+  at=$(grep -abo 'line 5' "$work/hurt/00000000000000000001.seg" | cut -d: -f1)
+  printf 'X' | dd of="$work/hurt/00000000000000000001.seg" bs=1 seek="$at" conv=notrunc 2>/dev/null
+  before=$(cd "$work/hurt" && ls -l --time-style=full-iso . && cat ./* | cksum)
+  saved "$work/hurt" "$work/saved"
+  [ $? -eq 3 ] && grep -q '^lost: offset 4, ' "$work/told" && grep -q '^copied: offsets 0 to 3, ' "$work/told" &&
+    tail -n 1 "$work/told" | grep -q '^records 9, .*; 1 lost in 1 gaps$' &&
+    [ "$before" = "$(cd "$work/hurt" && ls -l --time-style=full-iso . && cat ./* | cksum)" ] || return 1
+  $tool cat "$work/saved" >"$work/saved.text" 2>"$work/err"
+  [ $? -eq 3 ] && grep -q 'offset 4,' "$work/err" && seq -f 'line %g' 10 | sed 5d | cmp - "$work/saved.text" &&
+    grep -q '"kind":"gap","from":4,"to":5,' "$work/saved/salvage.json" &&
+    grep -q 'Xine 5' "$work/saved/salvage.evidence" && echo more | $tool append --quiet "$work/saved"
+}
+
+salvage_leaves_out_torn_batches_unless_asked() {
+  seq 1000 | $tool append --quiet "$work/batch" || return 1
+  printf 'X' | dd of="$work/batch/00000000000000000001.seg" bs=1 seek=8216 conv=notrunc 2>/dev/null
+  saved "$work/batch" "$work/none_of_it"
+  [ $? -eq 3 ] && grep -q '^records 0, ' "$work/told" || return 1
+  saved --partial-batches "$work/batch" "$work/rest_of_it"
+  [ $? -eq 3 ] && grep -q '^records 999, ' "$work/told" && grep -q 'amid a batch' "$work/told"
+}
+
+salvage_of_a_whole_log_is_that_log() {
+  seq 10 >"$work/ten" && $tool append --quiet "$work/well" <"$work/ten" &&
+    saved --json "$work/well" "$work/json" && grep -q '"records":10,' "$work/told" &&
+    $tool verify "$work/json" && $tool cat "$work/json" | cmp - "$work/ten" &&
+    code 4 $tool salvage "$work/well" "$work/json" && code 4 $tool salvage "$work/nowhere" "$work/new" &&
+    code 2 $tool salvage "$work/well" && code 2 $tool salvage --uuid 12 "$work/well" "$work/new" &&
+    uuid=$(sed -n 's/.*"uuid_from":"\([0-9a-f]*\)".*/\1/p' "$work/json/salvage.json") && rm "$work/well/meta" &&
+    dd if=/dev/zero of="$work/well/00000000000000000001.seg" bs=512 count=1 conv=notrunc 2>/dev/null &&
+    code 3 $tool salvage "$work/well" "$work/new" && [ ! -e "$work/new" ] || return 1
+  saved --uuid "$uuid" "$work/well" "$work/new"
+  [ $? -eq 3 ] && $tool cat "$work/new" | cmp - "$work/ten"
+}
+
+salvage_refuses_a_log_in_use() {
+  mkfifo "$work/slow" || return 1
+  $tool append --quiet "$work/used" <"$work/slow" &
+  exec 9>"$work/slow"
+  echo one >&9
+  for _ in $(seq 500); do
+    [ "$($tool cat "$work/used" 2>/dev/null)" = one ] && break
+  done
+  code 5 $tool salvage "$work/used" "$work/not"
+  result=$?
+  exec 9>&-
+  wait $! && [ $result -eq 0 ] && [ ! -e "$work/not" ]
+}
+
 installation_compiles_links_and_goes_away() {
   make --no-print-directory -s install DESTDIR="$work/root" PREFIX=/usr BUILD="$build" &&
     sed "s|$work/readme|$work/readme2|" "$work/readme.c" >"$work/installed.c" &&
@@ -165,7 +219,8 @@ for test in hello_greets_again group_commit_checks_itself kv_remembers_what_it_w
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
-  damage_has_its_exit_code installation_compiles_links_and_goes_away; do
+  damage_has_its_exit_code salvage_tells_gaps_and_keeps_offsets \
+  salvage_leaves_out_torn_batches_unless_asked salvage_of_a_whole_log_is_that_log salvage_refuses_a_log_in_use installation_compiles_links_and_goes_away; do
   claim $test $test
 done
 exit $failed

@@ -315,11 +315,21 @@ static void plot_follow(struct story *s) {
   CHECK_OK(duralog_close(&follower));
 }
 
+/* ---- a damaged log: salvaged ---- */
+
+static void plot_salvage(struct story *s) {
+  first_writer(s, leave_damaged);
+  damage(s, DAMAGED_AT, false);
+  s->damaged = true;
+  story_salvage(s);
+}
+
 void plot_run(struct story *s) {
   switch (s->now.plot) {
     case PLOT_UNCLEAN: plot_unclean(s); break;
     case PLOT_DAMAGE: plot_damage(s); break;
     case PLOT_FOLLOW: plot_follow(s); break;
+    case PLOT_SALVAGE: plot_salvage(s); break;
     default: plot_life(s); break;
   }
 }
@@ -427,6 +437,7 @@ bool case_run_real(const struct fault_case *c, const char *path, bool *benign) {
   *benign = !told(s);
   check_after(s);
   directory_remove(path);
+  story_remove_copies(s);
   bool reached = s->fired > 0;
   shared_memory_free(s, sizeof *s);
   return reached;

@@ -26,6 +26,10 @@ static const uint32_t documented[] = {
     [CALL_HOLD] = BIT(E_RESOURCES),
     [CALL_READER_WAIT] = BIT(E_POISONED) | BIT(E_RESOURCES) | BIT(E_IO),
     [CALL_SEGMENT] = BIT(E_RESOURCES) | BIT(E_IO),
+    [CALL_SALVAGE] = BIT(E_BUSY) | BIT(E_NOT_FOUND) | BIT(E_FOREIGN) |
+                     BIT(E_CORRUPT) | BIT(E_PERMISSION) | BIT(E_READ_ONLY) |
+                     BIT(E_FULL) | BIT(E_RESOURCES) | BIT(E_IO) |
+                     BIT(E_POISONED),
 };
 
 static uint32_t meaning(int os_error, bool opening) {
@@ -64,7 +68,7 @@ static bool is_sync(const struct fault_case *c) {
 
 /* What this fault may mean to this call. */
 static uint32_t possible(enum call call, const struct fault_case *c) {
-  bool opening = call == CALL_OPEN;
+  bool opening = call == CALL_OPEN || call == CALL_SALVAGE;
   if (is_sync(c)) {
     /* Only the opening of a directory that is to be synced can do without. */
     bool not_tried = opening && c->error == ENOMEM;
@@ -77,6 +81,10 @@ static uint32_t possible(enum call call, const struct fault_case *c) {
   uint32_t errors = meaning(c->error, opening);
   /* A listed file that is not there is a damaged log. */
   if (is(c, "io/file_open") && c->error == ENOENT) errors |= BIT(E_CORRUPT);
+  /* To salvage, what cannot be opened or read is lost; all of it: nothing says
+   * which log it is. */
+  if (call == CALL_SALVAGE && (is(c, "io/file_open") || is(c, "io/file_read")))
+    errors |= BIT(E_CORRUPT);
   /* Another made the directory, and took it away again. */
   if (is(c, "io/dir_make") && c->error == EEXIST) errors |= BIT(E_NOT_FOUND);
   /* Writing again what recovery accepted is part of a sync; and a name that
@@ -120,6 +128,7 @@ static struct benign {
     {"io/fence_all", 0, "both sides fence instead", false},
     {"io/alloc", 0, "settling writes more than it has to", false},
     {"io/access", 0, "many records end before it; settling writes more", false},
+    {"io/file_read", EIO, "salvage reads again, a page at a time", false},
     {"io/file_open", ENOENT, "no seal is found: the segment is walked", false},
     {"io/file_open", EMFILE, "the log's own spare ones go first", false},
     {"io/file_open", ENFILE, "the log's own spare ones go first", false},
@@ -147,6 +156,7 @@ const char *rules_benign(const struct fault_case *c) {
   if (is(c, "io/access") && c->ever) return NULL;
   /* Only settling can do without memory. */
   if (is(c, "io/alloc") && c->plot != PLOT_UNCLEAN) return NULL;
+  if (is(c, "io/file_read") && c->plot != PLOT_SALVAGE) return NULL;
   for (size_t i = 0; i < COUNT_OF(benign); i++)
     if (is(c, benign[i].point) &&
         (!benign[i].error || benign[i].error == c->error)) {

@@ -129,7 +129,7 @@ static bool went_well(struct story *s, enum call call, duralog_error error,
     test_failed(__FILE__, __LINE__, "call %d: %s: %s", call,
                 duralog_error_name(error), objection);
   s->surfaced++;
-  if (call != CALL_OPEN && call != CALL_CLOSE) {
+  if (call != CALL_OPEN && call != CALL_CLOSE && call != CALL_SALVAGE) {
     duralog_diagnostic d = {.struct_size = sizeof d};
     CHECK_OK(duralog_diagnose(s->log, &d));
     CHECK_IS(error, d.error);
@@ -631,4 +631,91 @@ void story_segments(struct story *s) {
     follows = segment.end;
   }
   if (!s->damaged) CHECK_EQUAL(follows, watermarks(s).end);
+}
+
+/* ---- salvage ---- */
+
+/* A page or a file that the disk does not give costs records, and is told. */
+static bool lost_more(const struct story *s, const duralog_salvage_report *r) {
+  return r->unreadable_bytes > 0 || r->open_failures > 0 ||
+         r->damages > s->whole.damages || r->gaps > s->whole.gaps ||
+         r->records_lost > s->whole.records_lost;
+}
+
+static void check_copy(struct story *s, const char *copy,
+                       const duralog_salvage_report *r) {
+  duralog_options o = {.struct_size = sizeof o,
+                       .read_only = true,
+                       .environment = s->options.environment};
+  duralog_record record;
+  duralog_damage damage;
+  duralog_error error;
+  uint64_t records = 0;
+  duralog_reader *reader = NULL;
+  s->quiet = true;
+  CHECK_OK(duralog_open(copy, &o, &s->log, NULL, NULL));
+  CHECK_OK(duralog_reader_open(s->log, DURALOG_LEVEL_DEFAULT, &reader));
+  while ((error = duralog_read_next(reader, &record)) != DURALOG_E_AT_END) {
+    records += error == DURALOG_OK;
+    if (error == DURALOG_OK) {
+      check_record(s, &record);
+      continue;
+    }
+    CHECK_IS(DURALOG_E_CORRUPT, error);
+    CHECK_OK(duralog_reader_diagnose(reader, &damage, NULL));
+    CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, damage.to));
+  }
+  CHECK_EQUAL(records, r->records);
+  CHECK_OK(duralog_reader_close(&reader));
+  CHECK_OK(duralog_close(&s->log));
+  s->quiet = false;
+}
+
+static duralog_error salvage(struct story *s, const char *copy,
+                             duralog_salvage_report *r) {
+  duralog_salvage_options o = {.struct_size = sizeof o,
+                               .environment = s->options.environment};
+  duralog_diagnostic d = {.struct_size = sizeof d};
+  struct resources before = resources_now(s);
+  *r = (duralog_salvage_report){.struct_size = sizeof *r};
+  duralog_error error = duralog_salvage(s->path, copy, &o, r, &d);
+  check_resources(s, &before);
+  if (!error) return error;
+  CHECK_IS(error, d.error);
+  CHECK_EQUAL(r->records, 0);
+  return error;
+}
+
+enum { COPY_PATH_BYTES = 208 };
+
+static void copy_path(const struct story *s, const char *name,
+                      char to[COPY_PATH_BYTES]) {
+  snprintf(to, COPY_PATH_BYTES, "%s-%s", s->path, name);
+}
+
+void story_remove_copies(const struct story *s) {
+  char copy[COPY_PATH_BYTES];
+  copy_path(s, "whole", copy);
+  directory_remove(copy);
+  copy_path(s, "copy", copy);
+  directory_remove(copy);
+}
+
+void story_salvage(struct story *s) {
+  char copy[COPY_PATH_BYTES];
+  duralog_salvage_report r;
+  copy_path(s, "whole", copy);
+  s->quiet = true;
+  CHECK_OK(salvage(s, copy, &s->whole));
+  check_copy(s, copy, &s->whole);
+  copy_path(s, "copy", copy);
+  for (bool second = false;; second = true) {
+    duralog_error error = salvage(s, copy, &r);
+    if (second) CHECK_OK(error);
+    bool well = went_well(s, CALL_SALVAGE, error, DURALOG_OK);
+    if (well && s->fired) s->surfaced += lost_more(s, &r);
+    if (well && !s->fired) CHECK(!lost_more(s, &r));
+    if (well) check_copy(s, copy, &r);
+    if (well || s->now.ever) break;
+  }
 }

@@ -25,7 +25,14 @@ enum mode {
   MODES
 };
 
-enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOT_FOLLOW, PLOTS };
+enum plot {
+  PLOT_LIFE,
+  PLOT_UNCLEAN,
+  PLOT_DAMAGE,
+  PLOT_FOLLOW,
+  PLOT_SALVAGE,
+  PLOTS
+};
 
 /* One case: the point fires at its k-th call, once or from then on. At a step
  * the process ends: error 0 kills it, n cuts the power with seed n - 1. */
@@ -70,7 +77,8 @@ struct story {
   bool follows;      /* the same */
   uint64_t frozen;   /* `durable` when it was */
 
-  uint64_t surfaced; /* errors that the fault came out as */
+  uint64_t surfaced;            /* errors that the fault came out as */
+  duralog_salvage_report whole; /* of a salvage without faults */
 };
 
 /* ---- fault_story.c ---- */
@@ -105,6 +113,10 @@ void story_follow(struct story *, duralog *follower, duralog_reader *,
                   uint64_t *position);
 /* Its wait for one more record that is not going to come. */
 void story_follow_wait(struct story *, duralog *follower, duralog_reader *);
+/* Salvage the damaged log, which nobody has open. */
+void story_salvage(struct story *);
+/* What it leaves on real files where the process ended in the middle. */
+void story_remove_copies(const struct story *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
 
@@ -132,7 +144,8 @@ enum call {
   CALL_READ,
   CALL_HOLD,
   CALL_READER_WAIT,
-  CALL_SEGMENT
+  CALL_SEGMENT,
+  CALL_SALVAGE
 };
 
 /* NULL, or what is wrong with this answer to this fault. */
