@@ -34,7 +34,8 @@ typedef struct tool_command {
   int (*run)(int argc, char **argv); /* argv[0] is the command; exit code */
 } tool_command;
 
-extern const tool_command tool_append, tool_cat, tool_info, tool_verify;
+extern const tool_command tool_append, tool_cat, tool_info, tool_stats,
+    tool_tail, tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 
@@ -63,6 +64,10 @@ int tool_finish_output(int code);
 /* The next option's code, -1 after the last, '?' after a message. */
 int tool_next_option(int argc, char **argv, const struct option *options);
 
+/* The same, with short options: ":fn:" for -f and -n N. */
+int tool_next_option_of(int argc, char **argv, const char *shorts,
+                        const struct option *options);
+
 /* The one argument that is left, or NULL after a message. */
 const char *tool_directory(int argc, char **argv);
 
@@ -73,6 +78,12 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
  * 2026-11-25T17:00:00Z with or without a fraction, or -10m (s, m, h, d) before
  * `now_ms`. */
 bool tool_timestamp(const char *text, int64_t now_ms, int64_t *out);
+
+/* The wall clock. */
+int64_t tool_now_ms(void);
+
+/* "written", "durable". */
+bool tool_level(const char *text, duralog_level *level);
 
 /* Parse "every=N,bytes=B,interval=MS,pagecache" into *durability, adding to
  * what is there. */
@@ -133,15 +144,17 @@ typedef struct tool_scan {
   bool met[8];         /* by index in report->damage */
 } tool_scan;
 
-/* from = UINT64_MAX: the start of the log. What lies outside of the times is
- * left out at both ends: see tool_times. times may be NULL. */
+/* from = UINT64_MAX: the start of the log. to = UINT64_MAX: what is there now,
+ * of a log that grows (scan->to may be set to more). What lies outside of the
+ * times is left out at both ends: see tool_times. times may be NULL. */
 duralog_error tool_scan_open(tool_scan *scan, duralog *log,
                              const duralog_report *report, duralog_level level,
                              uint64_t from, uint64_t to, uint64_t count,
                              const tool_times *times);
 
 /* OK: *record is the next. CORRUPT: *damage tells the range, the scan is past
- * it. AT_END: no more. */
+ * it. AT_END: no more. EPOCH: what was read before is not the log's any more;
+ * a new writer that has gone on from there is no reason to stop. */
 duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
                              duralog_damage *damage);
 
@@ -152,6 +165,44 @@ bool tool_scan_met(const tool_scan *scan, size_t index);
 
 /* "offsets 10 to 19, <segment>.seg at byte 4096". */
 void tool_print_damage(FILE *out, const duralog_damage *damage);
+
+/* --------------------------------------- printing records: tool_record.c -- */
+
+typedef enum tool_format {
+  TOOL_RAW,
+  TOOL_WITH_OFFSET,
+  TOOL_JSON,
+  TOOL_LENGTH_PREFIXED
+} tool_format;
+
+void tool_record_print(const duralog_record *record, tool_format format,
+                       int terminator);
+
+/* "raw", "offset", "json". */
+bool tool_record_format(const char *text, tool_format *format);
+
+/* Say on stderr that this is not among what is printed. */
+void tool_left_out(const duralog_damage *damage);
+
+/* The same of what opening saw and the walk did not meet, within its bounds;
+ * whether there was any. */
+bool tool_left_out_unmet(const tool_scan *scan);
+
+/* "... is not from ... to ..."; gives the exit code. */
+int tool_fail_range(const char *path, duralog *log, duralog_level level,
+                    uint64_t offset);
+
+/* ------------------------------------------------- ending: tool_ending.c -- */
+
+/* For a command without an end of its own. From now on SIGINT, SIGTERM and
+ * SIGHUP, and the end of whoever reads stdout, let the program end with *code
+ * and flushed output: at once between tool_may_end and tool_may_not_end,
+ * otherwise in tool_end_if_wanted. Where that does not come for a second, one
+ * more signal kills. False: no thread. */
+bool tool_ending_begin(const int *code);
+void tool_may_end(void);
+void tool_may_not_end(void);
+void tool_end_if_wanted(void);
 
 /* ---------------------------------------------- statistics: tool_stats.c -- */
 
