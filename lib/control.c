@@ -46,7 +46,8 @@ static int map(const struct log_directory *d, int file, bool writable,
  * file: not where only descriptors or memory are short, since those who follow
  * would be left with a file that has no name. */
 static bool in_the_way(int result) {
-  return result == -EPERM || result == -EACCES || result == -ELOOP;
+  return result == -EPERM || result == -EACCES || result == -ELOOP ||
+         result == -EISDIR; /* no file: a pipe can be unlinked */
 }
 
 /* The file to be mapped for writing. */
