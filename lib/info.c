@@ -73,8 +73,9 @@ static duralog_error describe(duralog *log, struct segment *s, uint64_t end,
                            .bytes = s->bytes,
                            .sealed = atomic_load(&s->sealed)};
   out->used = out->sealed ? s->end.end_position : 0;
+  /* Where the tail of a follower was at opening says nothing any more. */
   if (s->number == atomic_load(&log->active))
-    out->used = tail_position(log, s->number);
+    out->used = log->follow ? 0 : tail_position(log, s->number);
   if (!started) return DURALOG_OK;
   out->epoch = s->start.epoch;
   out->created_ms = s->start.time_ms;
