@@ -10,7 +10,7 @@
 #include "tool.h"
 
 static const tool_command *const commands[] = {
-    &tool_append, &tool_cat, &tool_info, &tool_tail, &tool_verify};
+    &tool_append, &tool_cat, &tool_info, &tool_stats, &tool_tail, &tool_verify};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -204,9 +204,54 @@ void tool_may_end(void);
 void tool_may_not_end(void);
 void tool_end_if_wanted(void);
 
+/* --------------------------------- a log from outside: tool_facts.c -- */
+
+/* The whole log, or one segment of it. */
+typedef struct tool_part {
+  uint64_t records;
+  uint64_t payload_bytes; /* data and keys; if all was read */
+  bool has_times;
+  int64_t first_ms, latest_ms;
+} tool_part;
+
+/* What a living writer did while it was watched. */
+typedef struct tool_sample {
+  uint64_t ns; /* 0: none lives, or it was not watched */
+  uint64_t records, payload_bytes;
+  uint64_t lag_max; /* the largest end - durable of many looks */
+} tool_sample;
+
+typedef struct tool_facts {
+  duralog_report report;
+  duralog_watermarks marks;
+  uint64_t oldest_undurable_ms; /* by its timestamp; 0 if there is none */
+  uint64_t segments, sealed;
+  uint64_t file_bytes;
+  /* Of so many segments it is known how far they are used: not of the one that
+   * a living writer is in. `used` of `usable` bytes, and the overhead is what
+   * is used and no payload. */
+  uint64_t known, usable, used, known_records, known_payload;
+  bool all_read; /* what comes from reading all is known */
+  uint64_t epochs;
+  uint64_t damaged; /* ranges */
+  tool_part all, last;
+  tool_sample sample;
+} tool_facts;
+
+/* Everything but the sample. `read_all`: every record is read, too. */
+duralog_error tool_facts_gather(tool_facts *facts, duralog *log, bool read_all);
+
+/* Watch the writer for so long, if one lives and can be followed. */
+duralog_error tool_facts_sample(tool_facts *facts, duralog *log,
+                                uint64_t interval_ms);
+
+/* A table; one JSON object: tool_facts_print.c. */
+void tool_facts_text(const tool_facts *facts, const char *path);
+void tool_facts_json(const tool_facts *facts, const char *path);
+
 /* ---------------------------------------------- statistics: tool_stats.c -- */
 
-/* A table; one JSON object, named as the fields are. */
+/* Of an open log. A table; one JSON object, named as the fields are. */
 void tool_stats_text(FILE *out, const duralog_stats *stats);
 void tool_stats_json(FILE *out, const duralog_stats *stats);
 
