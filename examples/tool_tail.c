@@ -37,7 +37,7 @@ typedef struct tail {
   tool_scan scan;
   uint64_t printed_to; /* 0: nothing yet */
   uint64_t epoch;      /* of the last record printed */
-  bool told;           /* what is waited for */
+  const char *told;    /* what is waited for */
   int code;            /* what to exit with */
 } tail;
 
@@ -65,7 +65,6 @@ static void print_record(tail *t, const duralog_record *record) {
   }
   tool_record_print(record, t->s->format, '\n');
   t->printed_to = record->offset + 1;
-  t->told = false;
   t->epoch = record->epoch;
 }
 
@@ -134,13 +133,13 @@ static void leave(tail *t) {
   if (t->log != NULL) duralog_close(&t->log);
 }
 
-/* What is waited for, once until a record comes. */
+/* What is waited for, where that is something else than before. */
 static void tell(tail *t, const char *text) {
-  if (!t->told && !t->s->quiet) {
-    begin_message(t);
-    fprintf(stderr, "%s\n", text);
-  }
-  t->told = true;
+  bool told = t->told != NULL && strcmp(t->told, text) == 0;
+  t->told = text;
+  if (told || t->s->quiet) return;
+  begin_message(t);
+  fprintf(stderr, "%s\n", text);
 }
 
 /* Back over what a writer since then has put in the place of others. */
@@ -207,7 +206,8 @@ static int answer(tail *t, duralog_error error) {
   switch (error) {
     case DURALOG_OK: return TOOL_OK;
     case DURALOG_E_EPOCH: return new_epoch(t, offset);
-    case DURALOG_E_NO_WRITER:
+    case DURALOG_E_NO_WRITER: /* once for each writer */
+      t->told = NULL;
       tell(t, "no writer, waiting for one");
       return TOOL_OK;
     case DURALOG_E_POISONED:

@@ -29,12 +29,14 @@ end_all() { kill -9 $(jobs -rp) 2>/dev/null; }
 
 # ---- a writer that appends what it is told, and a tail ----
 
-# writer_begin OPTION...: a writer whose input is descriptor 4, and its log.
+# writer_begin OPTION...: a writer that lives, whose input is descriptor 4, and
+# its log.
 writer_begin() {
-  rm -f "$work/input" && mkfifo "$work/input" && $tool append --quiet "$@" "$work/log" </dev/null || return 1
+  rm -f "$work/input" && mkfifo "$work/input" || return 1
+  [ -e "$work/log" ] || $tool append --quiet "$@" "$work/log" </dev/null || return 1
   $tool append --quiet "$@" "$work/log" <"$work/input" &
   writer=$!
-  exec 4>"$work/input"
+  exec 4>"$work/input" && until $tool info --json "$work/log" | grep -q '"writer_lives":true'; do :; done
 }
 
 say() { printf '%s\n' "$@" >&4; }
@@ -226,17 +228,41 @@ segments_are_followed() {
   writer_end && [ "$(ls "$work/log" | grep -c seg)" -gt 10 ]
 }
 
+# Where its control file should be there is a directory, which cannot go.
+a_writer_that_cannot_be_followed_is_looked_at() {
+  log_of 2 && rm "$work/log/control" && mkdir "$work/log/control" && writer_begin --durability every=100 && say 3 || return 1
+  until [ "$($tool cat --from 2 "$work/log")" = 3 ]; do :; done
+  tail_begin --from start && next_is 1 2 3 && next_error_is 'cannot be followed' && say 4 && next_is 4 && say 5 && next_is 5 &&
+    tail_end TERM 0 && tail_begin --from start --quiet --level durable && next_is 1 2 && writer_end && next_is 3 4 5 && tail_end TERM 0
+}
+
+# The writer hangs with its message, so that it lives on with a poisoned log.
+a_writer_whose_sync_failed_is_outlived() {
+  printf '%s\n' '#include <errno.h>' '#include <unistd.h>' \
+    "int fdatasync(int f) { if (f < 0 || !access(\"$work/fail\", F_OK)) { errno = EIO; return -1; } return fsync(f); }" >"$work/sync.c" &&
+    ${CC:-cc} -shared -fPIC "$work/sync.c" -o "$work/sync.so" && mkfifo "$work/full" "$work/input" && log_of 1 || return 1
+  exec 7<>"$work/full" && head -c 65536 /dev/zero >&7 || return 1
+  LD_PRELOAD=$work/sync.so $tool append "$work/log" <"$work/input" 2>"$work/full" 7>&- &
+  writer=$!
+  exec 4>"$work/input" && say 2 && tail_begin --from start && next_is 1 2 && touch "$work/fail" && say 3 && next_is 3 &&
+    next_error_is 'a sync of the writer failed' && writer_kill && next_error_is 'no writer' || return 1
+  writer_begin && say 4 && next_is 4 && tail_end TERM 0
+}
+
 # ---- ending ----
+
+# Until the tail has taken the signals it was sent.
+taken() { while grep -q '^ShdPnd:.*[1-9a-f]' /proc/$tail/status; do :; done; }
 
 # It prints more than a pipe holds, and is asked to end in the middle of it.
 a_signal_ends_it_between_records_with_all_output() {
   log_of 200000 && seq 200000 >"$work/all" || return 1
   for signal in INT TERM HUP; do
-    tail_begin --from start && next_is 1 && kill -s $signal $tail && cat <&5 >"$work/rest" && ended_with 0 || return 1
+    tail_begin --from start && next_is 1 && kill -s $signal $tail && taken && cat <&5 >"$work/rest" && ended_with 0 || return 1
     { echo 1; cat "$work/rest"; } >"$work/out"
     size=$(wc -c <"$work/out")
-    [ "$(tail -c 1 "$work/out" | od -An -c | tr -d ' ')" = '\n' ] && cmp -n "$size" "$work/out" "$work/all" ||
-      { echo "$signal: $size bytes"; return 1; }
+    [ "$(tail -c 1 "$work/out" | od -An -c | tr -d ' ')" = '\n' ] && cmp -n "$size" "$work/out" "$work/all" &&
+      [ "$size" -lt "$(wc -c <"$work/all")" ] || { echo "$signal: $size bytes"; return 1; }
   done
 }
 
@@ -244,7 +270,9 @@ a_signal_ends_it_between_records_with_all_output() {
 a_second_signal_kills() {
   head -c 200000 /dev/zero | tr '\0' x | $tool append --quiet "$work/log" && tail_begin --from start &&
     read -r -n 1 line <&5 && kill -s TERM $tail || return 1
-  while kill -s TERM $tail 2>/dev/null && [ -n "$(jobs -rp)" ]; do :; done
+  SECONDS=0
+  while [ $SECONDS -lt $limit ] && kill -s TERM $tail 2>/dev/null && [ -n "$(jobs -rp)" ]; do :; done
+  kill -9 $tail 2>/dev/null
   wait $tail
   status=$?
   [ $status -eq 143 ] || { echo "status $status"; cat <&6; return 1; }
@@ -273,7 +301,8 @@ for test in the_last_records_are_printed an_empty_log_has_no_last_records each_p
   each_option_is_explained json_is_json damage_is_named_and_passed a_tail_follows_a_living_writer \
   a_tail_that_is_first_sees_a_writer_that_comes new_records_alone_can_be_asked_for durable_records_come_with_their_sync \
   killed_writers_and_their_successors_are_followed quiet_says_nothing_of_writers records_that_were_lost_are_named \
-  segments_are_followed a_signal_ends_it_between_records_with_all_output a_second_signal_kills \
+  segments_are_followed a_writer_that_cannot_be_followed_is_looked_at \
+  a_writer_whose_sync_failed_is_outlived a_signal_ends_it_between_records_with_all_output a_second_signal_kills \
   an_ignored_signal_is_ignored nothing_comes_and_nobody_reads output_that_fails_is_told; do
   claim $test $test
 done
