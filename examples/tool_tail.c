@@ -38,6 +38,7 @@ typedef struct tail {
   uint64_t printed_to; /* 0: nothing yet */
   uint64_t epoch;      /* of the last record printed */
   const char *told;    /* what is waited for */
+  uint64_t failed_at;  /* printed_to + 1 when a failed sync was told */
   int code;            /* what to exit with */
 } tail;
 
@@ -211,12 +212,16 @@ static int answer(tail *t, duralog_error error) {
       tell(t, "no writer, waiting for one");
       return TOOL_OK;
     case DURALOG_E_POISONED:
-      tell(t, "a sync of the writer failed, waiting for the next writer");
+      /* A new writer's open shows its predecessor's state for a moment. */
+      if (t->failed_at != t->printed_to + 1)
+        tell(t, "a sync of the writer failed, waiting for the next writer");
+      t->failed_at = t->printed_to + 1;
       return open_again(t, offset);
     case DURALOG_E_READ_ONLY:
-      tell(t, t->report.writer_lives
-                  ? "the writer cannot be followed, looking ten times a second"
-                  : "no writer, waiting for one");
+      tell(t,
+           t->report.writer_lives
+               ? "the writer cannot be followed yet, looking ten times a second"
+               : "no writer, waiting for one");
       return open_again(t, offset);
     default: return tool_fail_on("following", t->s->path, error, t->log);
   }

@@ -36,7 +36,11 @@ writer_begin() {
   [ -e "$work/log" ] || $tool append --quiet "$@" "$work/log" </dev/null || return 1
   $tool append --quiet "$@" "$work/log" <"$work/input" &
   writer=$!
-  exec 4>"$work/input" && until $tool info --json "$work/log" | grep -q '"writer_lives":true'; do :; done
+  exec 4>"$work/input" && wait_for_writer
+}
+
+wait_for_writer() { # until it can be followed, or what else is the sign of it
+  until $tool stats --json --quick --interval 0 "$work/log" | grep -q "\"${sign:-follows}\":true"; do :; done
 }
 
 say() { printf '%s\n' "$@" >&4; }
@@ -230,6 +234,7 @@ segments_are_followed() {
 
 # Where its control file should be there is a directory, which cannot go.
 a_writer_that_cannot_be_followed_is_looked_at() {
+  sign=writer_lives
   log_of 2 && rm "$work/log/control" && mkdir "$work/log/control" && writer_begin --durability every=100 && say 3 || return 1
   until [ "$($tool cat --from 2 "$work/log")" = 3 ]; do :; done
   tail_begin --from start && next_is 1 2 3 && next_error_is 'cannot be followed' && say 4 && next_is 4 && say 5 && next_is 5 &&
@@ -244,7 +249,7 @@ a_writer_whose_sync_failed_is_outlived() {
   exec 7<>"$work/full" && head -c 65536 /dev/zero >&7 || return 1
   LD_PRELOAD=$work/sync.so $tool append "$work/log" <"$work/input" 2>"$work/full" 7>&- &
   writer=$!
-  exec 4>"$work/input" && say 2 && tail_begin --from start && next_is 1 2 && touch "$work/fail" && say 3 && next_is 3 &&
+  exec 4>"$work/input" && wait_for_writer && say 2 && tail_begin --from start && next_is 1 2 && touch "$work/fail" && say 3 && next_is 3 &&
     next_error_is 'a sync of the writer failed' && writer_kill && next_error_is 'no writer' || return 1
   writer_begin && say 4 && next_is 4 && tail_end TERM 0
 }
