@@ -9,9 +9,9 @@
 
 #include "tool.h"
 
-static const tool_command *const commands[] = {&tool_append,  &tool_bench,
-                                               &tool_cat,     &tool_info,
-                                               &tool_salvage, &tool_verify};
+static const tool_command *const commands[] = {
+    &tool_append,  &tool_bench, &tool_cat,  &tool_info,
+    &tool_salvage, &tool_stats, &tool_tail, &tool_verify};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -35,7 +35,7 @@ typedef struct tool_command {
 } tool_command;
 
 extern const tool_command tool_append, tool_bench, tool_cat, tool_info,
-    tool_salvage, tool_verify;
+    tool_salvage, tool_stats, tool_tail, tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 
@@ -64,6 +64,10 @@ int tool_finish_output(int code);
 /* The next option's code, -1 after the last, '?' after a message. */
 int tool_next_option(int argc, char **argv, const struct option *options);
 
+/* The same, with short options: ":fn:" for -f and -n N. */
+int tool_next_option_of(int argc, char **argv, const char *shorts,
+                        const struct option *options);
+
 /* The one argument that is left, or NULL after a message. */
 const char *tool_directory(int argc, char **argv);
 
@@ -74,6 +78,12 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
  * 2026-11-25T17:00:00Z with or without a fraction, or -10m (s, m, h, d) before
  * `now_ms`. */
 bool tool_timestamp(const char *text, int64_t now_ms, int64_t *out);
+
+/* The wall clock. */
+int64_t tool_now_ms(void);
+
+/* "written", "durable". */
+bool tool_level(const char *text, duralog_level *level);
 
 /* Parse "every=N,bytes=B,interval=MS,pagecache" into *durability, adding to
  * what is there. */
@@ -124,6 +134,8 @@ void tool_json_close(tool_json *json, char bracket);
 void tool_json_end(tool_json *json); /* close an object that is a line */
 
 void tool_json_number(tool_json *json, const char *name, uint64_t value);
+/* null where it is not finite. */
+void tool_json_real(tool_json *json, const char *name, double value);
 void tool_json_time(tool_json *json, const char *name, int64_t ms);
 void tool_json_bool(tool_json *json, const char *name, bool value);
 void tool_json_null(tool_json *json, const char *name);
@@ -157,15 +169,17 @@ typedef struct tool_scan {
   bool met[8];         /* by index in report->damage */
 } tool_scan;
 
-/* from = UINT64_MAX: the start of the log. What lies outside of the times is
- * left out at both ends: see tool_times. times may be NULL. */
+/* from = UINT64_MAX: the start of the log. to = UINT64_MAX: what is there now,
+ * of a log that grows (scan->to may be set to more). What lies outside of the
+ * times is left out at both ends: see tool_times. times may be NULL. */
 duralog_error tool_scan_open(tool_scan *scan, duralog *log,
                              const duralog_report *report, duralog_level level,
                              uint64_t from, uint64_t to, uint64_t count,
                              const tool_times *times);
 
 /* OK: *record is the next. CORRUPT: *damage tells the range, the scan is past
- * it. AT_END: no more. */
+ * it. AT_END: no more. EPOCH: what was read before is not the log's any more;
+ * a new writer that has gone on from there is no reason to stop. */
 duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
                              duralog_damage *damage);
 
@@ -177,9 +191,92 @@ bool tool_scan_met(const tool_scan *scan, size_t index);
 /* "offsets 10 to 19, <segment>.seg at byte 4096". */
 void tool_print_damage(FILE *out, const duralog_damage *damage);
 
+/* --------------------------------------- printing records: tool_record.c -- */
+
+typedef enum tool_format {
+  TOOL_RAW,
+  TOOL_WITH_OFFSET,
+  TOOL_JSON,
+  TOOL_LENGTH_PREFIXED
+} tool_format;
+
+void tool_record_print(const duralog_record *record, tool_format format,
+                       int terminator);
+
+/* "raw", "offset", "json". */
+bool tool_record_format(const char *text, tool_format *format);
+
+/* Say on stderr that this is not among what is printed. */
+void tool_left_out(const duralog_damage *damage);
+
+/* The same of what opening saw and the walk did not meet, within its bounds;
+ * whether there was any. */
+bool tool_left_out_unmet(const tool_scan *scan);
+
+/* "... is not from ... to ..."; gives the exit code. */
+int tool_fail_range(const char *path, duralog *log, duralog_level level,
+                    uint64_t offset);
+
+/* ------------------------------------------------- ending: tool_ending.c -- */
+
+/* For a command without an end of its own. From now on SIGINT, SIGTERM and
+ * SIGHUP, and the end of whoever reads stdout, let the program end with *code
+ * and flushed output: at once between tool_may_end and tool_may_not_end,
+ * otherwise in tool_end_if_wanted. Where that does not come for a second, one
+ * more signal kills. False: no thread. */
+bool tool_ending_begin(const int *code);
+void tool_may_end(void);
+void tool_may_not_end(void);
+void tool_end_if_wanted(void);
+
+/* --------------------------------- a log from outside: tool_facts.c -- */
+
+/* The whole log, or one segment of it. */
+typedef struct tool_part {
+  uint64_t records;
+  uint64_t payload_bytes; /* data and keys; if all was read */
+  bool has_times;
+  int64_t first_ms, latest_ms;
+} tool_part;
+
+/* What a living writer did while it was watched. */
+typedef struct tool_sample {
+  uint64_t ns; /* 0: none lives, or it was not watched */
+  uint64_t records, payload_bytes;
+  uint64_t lag_max; /* the largest end - durable of many looks */
+} tool_sample;
+
+typedef struct tool_facts {
+  duralog_report report;
+  duralog_watermarks marks;
+  uint64_t oldest_undurable_ms; /* by its timestamp; 0 if there is none */
+  uint64_t segments, sealed;
+  uint64_t file_bytes;
+  /* Of so many segments it is known how far they are used: not of the one that
+   * a living writer is in. `used` of `usable` bytes, and the overhead is what
+   * is used and no payload. */
+  uint64_t known, usable, used, known_records, known_payload;
+  bool all_read; /* what comes from reading all is known */
+  uint64_t epochs;
+  uint64_t damaged; /* ranges */
+  tool_part all, last;
+  tool_sample sample;
+} tool_facts;
+
+/* Everything but the sample. `read_all`: every record is read, too. */
+duralog_error tool_facts_gather(tool_facts *facts, duralog *log, bool read_all);
+
+/* Watch the writer for so long, if one lives and can be followed. */
+duralog_error tool_facts_sample(tool_facts *facts, duralog *log,
+                                uint64_t interval_ms);
+
+/* A table; one JSON object: tool_facts_print.c. */
+void tool_facts_text(const tool_facts *facts, const char *path);
+void tool_facts_json(const tool_facts *facts, const char *path);
+
 /* ---------------------------------------------- statistics: tool_stats.c -- */
 
-/* A table; an object, its members named as the fields are. */
+/* Of an open log. A table; an object, its members named as the fields are. */
 void tool_stats_text(FILE *out, const duralog_stats *stats);
 void tool_stats_json(tool_json *json, const char *name,
                      const duralog_stats *stats);

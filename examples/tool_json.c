@@ -4,6 +4,7 @@
  * before, and so where a comma belongs.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "tool.h"
@@ -91,6 +92,14 @@ void tool_json_end(tool_json *json) {
 void tool_json_number(tool_json *json, const char *name, uint64_t value) {
   json_name(json, name, "");
   fprintf(json->out, "%" PRIu64, value);
+}
+
+void tool_json_real(tool_json *json, const char *name, double value) {
+  json_name(json, name, "");
+  if (isfinite(value))
+    fprintf(json->out, "%.3f", value);
+  else
+    fputs("null", json->out);
 }
 
 void tool_json_time(tool_json *json, const char *name, int64_t ms) {

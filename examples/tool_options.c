@@ -9,17 +9,31 @@
 
 #include "tool.h"
 
-int tool_next_option(int argc, char **argv, const struct option *options) {
+/* getopt does not tell -x within -fx by argv. */
+static bool is_unknown_letter(const struct option *options) {
+  for (; options->name != NULL; options++)
+    if (options->val == optopt) return false;
+  return optopt != 0;
+}
+
+int tool_next_option_of(int argc, char **argv, const char *shorts,
+                        const struct option *options) {
   opterr = 0; /* our messages name the command and end with its help */
-  int code = getopt_long(argc, argv, ":", options, NULL);
+  int code = getopt_long(argc, argv, shorts, options, NULL);
   if (code == ':') {
     tool_usage(argv[0], "%s wants a value", argv[optind - 1]);
     return '?';
   }
-  if (code == '?')
+  if (code == '?' && is_unknown_letter(options))
+    tool_usage(argv[0], "%s does not know the option -%c", argv[0], optopt);
+  else if (code == '?')
     tool_usage(argv[0], "%s does not know the option %s", argv[0],
                argv[optind - 1]);
   return code;
+}
+
+int tool_next_option(int argc, char **argv, const struct option *options) {
+  return tool_next_option_of(argc, argv, ":", options);
 }
 
 const char *tool_directory(int argc, char **argv) {
@@ -128,7 +142,20 @@ bool tool_timestamp(const char *text, int64_t now_ms, int64_t *out) {
          calendar_time(text, out);
 }
 
+int64_t tool_now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* -------------------------------------------------------- durability -- */
+
+bool tool_level(const char *text, duralog_level *level) {
+  bool durable = strcmp(text, "durable") == 0;
+  if (!durable && strcmp(text, "written") != 0) return false;
+  *level = durable ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
+  return true;
+}
 
 static bool durability_interval(const char *value, uint32_t *interval_ms) {
   uint64_t number;

@@ -54,8 +54,16 @@ static duralog_error narrow(tool_scan *scan, const tool_times *times) {
   return error;
 }
 
+/* Not for ever, beside a writer that is faster. */
+static duralog_error bound(tool_scan *scan) {
+  if (scan->to != UINT64_MAX) return DURALOG_OK;
+  duralog_error error = duralog_seek(scan->reader, DURALOG_SEEK_END, 0);
+  return error == DURALOG_OK ? duralog_tell(scan->reader, &scan->to) : error;
+}
+
 static duralog_error scan_seek(tool_scan *scan, const tool_times *times) {
-  duralog_error error = times == NULL ? DURALOG_OK : narrow(scan, times);
+  duralog_error error = bound(scan);
+  if (error == DURALOG_OK && times != NULL) error = narrow(scan, times);
   if (error == DURALOG_OK)
     error = scan->from == UINT64_MAX
                 ? duralog_seek(scan->reader, DURALOG_SEEK_START, 0)
@@ -105,6 +113,14 @@ static duralog_error pass_damage(tool_scan *scan, uint64_t position,
   return DURALOG_E_CORRUPT;
 }
 
+/* A new writer that goes on where the walk is, or further on. */
+static bool went_on(const tool_scan *scan, uint64_t position) {
+  uint64_t divergence;
+  return duralog_reader_divergence(scan->reader, &divergence, NULL) ==
+             DURALOG_OK &&
+         divergence >= position;
+}
+
 duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
                              duralog_damage *damage) {
   uint64_t position;
@@ -112,7 +128,8 @@ duralog_error tool_scan_next(tool_scan *scan, duralog_record *record,
   if (error != DURALOG_OK) return error;
   if (scan->over || scan->records_left == 0 || position >= scan->to)
     return DURALOG_E_AT_END;
-  error = duralog_read_next(scan->reader, record);
+  do error = duralog_read_next(scan->reader, record);
+  while (error == DURALOG_E_EPOCH && went_on(scan, position));
   if (error == DURALOG_E_CORRUPT) return pass_damage(scan, position, damage);
   if (error == DURALOG_OK) scan->records_left--;
   return error;

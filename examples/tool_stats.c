@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The statistics of an open log, as text or as JSON.
+ * The statistics of an open log, as text or as JSON; and duralog stats, for a
+ * log that another process has open, or none.
  */
 #include <inttypes.h>
 
@@ -148,3 +149,79 @@ void tool_stats_json(tool_json *json, const char *name,
   json_syncs(json, s);
   tool_json_close(json, '}');
 }
+
+/* ----------------------------------------------------------- command -- */
+
+typedef struct settings {
+  bool json, quick;
+  uint64_t interval_ms;
+  const char *path;
+} settings;
+
+static int stats_of(const settings *s, duralog *log, tool_facts *facts) {
+  duralog_error error = tool_facts_gather(facts, log, !s->quick);
+  if (error == DURALOG_OK)
+    error = tool_facts_sample(facts, log, s->interval_ms);
+  if (error != DURALOG_OK)
+    return tool_fail_on("examining", s->path, error, log);
+  if (s->json)
+    tool_facts_json(facts, s->path);
+  else
+    tool_facts_text(facts, s->path);
+  return tool_finish_output(facts->damaged > 0 ? TOOL_DAMAGE : TOOL_OK);
+}
+
+static int stats(const settings *s) {
+  duralog *log;
+  tool_facts facts = {0};
+  int code = tool_open_read_only(s->path, &log, &facts.report);
+  if (code != TOOL_OK) return code;
+  code = stats_of(s, log, &facts);
+  duralog_error error = duralog_close(&log);
+  if (code == TOOL_OK && error != DURALOG_OK)
+    code = tool_fail("closing", s->path, error, NULL);
+  return code;
+}
+
+static int run(int argc, char **argv) {
+  static const struct option options[] = {
+      {"json", no_argument, NULL, 'j'},
+      {"interval", required_argument, NULL, 'i'},
+      {"quick", no_argument, NULL, 'q'},
+      {0}};
+  settings s = {.interval_ms = 1000};
+  int option;
+  while ((option = tool_next_option(argc, argv, options)) != -1) {
+    if (option == '?') return TOOL_USAGE;
+    if (option == 'j') s.json = true;
+    if (option == 'q') s.quick = true;
+    if (option == 'i' && !tool_number(optarg, 0, 3600000, &s.interval_ms))
+      return tool_usage(argv[0], "\"%s\" is not allowed there", optarg);
+  }
+  s.path = tool_directory(argc, argv);
+  return s.path == NULL ? TOOL_USAGE : stats(&s);
+}
+
+static const char help[] =
+    "What can be told of a log by those who do not write it. A writer that\n"
+    "lives is watched for a second; its own statistics (syncs, waits) are "
+    "told\n"
+    "by append --stats, or by the program that writes. Reads all records, at\n"
+    "the speed of the disk; where some are damaged, the exit code is 3.\n"
+    "\n"
+    "  --interval MS       watch for so long; 0: not at all\n"
+    "  --quick             read the segments' headers only: nothing is told "
+    "of\n"
+    "                      payload and epochs\n"
+    "  --json              one JSON object; null: not known\n"
+    "\n"
+    "Rates go by the records' timestamps. A segment that a writer is in does\n"
+    "not tell how far it is used.\n";
+
+const tool_command tool_stats = {
+    .name = "stats",
+    .arguments = "[options] DIR",
+    .summary = "show rates, sizes, and how far durability is behind",
+    .help = help,
+    .run = run,
+};

@@ -299,6 +299,7 @@ bool catalog_replace(struct catalog *c, const struct log_directory *d,
   put_away(c, d);
   struct catalog_entry *before = c->entries;
   c->count = 0; /* in an order in which a forked child may find it */
+  c->timed = 0;
   c->entries = entries;
   c->capacity = capacity;
   c->count = count;

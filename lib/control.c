@@ -47,7 +47,7 @@ static int map(const struct log_directory *d, int file, bool writable,
  * would be left with a file that has no name. */
 static bool in_the_way(int result) {
   return result == -EPERM || result == -EACCES || result == -ELOOP ||
-         result == -EISDIR; /* what is no file, all but a directory */
+         result == -EISDIR; /* no file: a pipe can be unlinked */
 }
 
 /* The file to be mapped for writing. */

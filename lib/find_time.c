@@ -253,7 +253,7 @@ static duralog_error search_run(struct search *x) {
   struct duralog *log = x->log;
   /* Loaded after the limit: every record below that lies in it or before. */
   uint64_t active = atomic_load(&log->active), number, above = 0;
-  duralog_error error = DURALOG_OK;
+  duralog_error error = follow_up(log);
   while (!error && !x->over) {
     switch (
         catalog_find_time(&log->catalog, log->io, above, x->time_ms, &number)) {

@@ -41,7 +41,7 @@ struct follow {
   bool writable[CONTROLS_MAX];
   _Atomic uint32_t count;
   _Atomic uint64_t generation; /* that was looked at last */
-  bool adopted;                /* the log has its watermarks */
+  _Atomic bool adopted;        /* the log has its watermarks */
   _Atomic uint64_t proven;     /* epoch: of a record that was met */
   _Atomic uint64_t buried;     /* as in struct follow_place, for duralog_wait */
 };
@@ -73,12 +73,17 @@ static bool list_again(struct duralog *log, uint64_t active) {
   return ok;
 }
 
+bool follow_has_met_writer(const struct duralog *log) {
+  return log->follow && atomic_load(&log->follow->adopted);
+}
+
 /* Take over a view, with the lock held; false: to be tried again. */
 static bool adopt(struct duralog *log, const struct control_view *v) {
   struct follow *f = log->follow;
   uint64_t durable = min_u64(v->durable, v->end);
   bool new = v->generation != atomic_load(&f->generation);
-  if (!new && !f->adopted) return true; /* dead, and recovery knows more */
+  if (!new && !atomic_load(&f->adopted))
+    return true; /* dead, and recovery knows more */
   if (new && !list_again(log, v->active)) return false;
   if (new || v->active > atomic_load(&log->active))
     atomic_store(&log->active, v->active);
@@ -90,7 +95,7 @@ static bool adopt(struct duralog *log, const struct control_view *v) {
   if (new || v->epoch > atomic_load(&log->epoch))
     atomic_store(&log->epoch, v->epoch);
   atomic_store(&f->generation, v->generation);
-  f->adopted = true;
+  atomic_store(&f->adopted, true);
   return true;
 }
 
@@ -134,8 +139,9 @@ enum catalog_result follow_admit(struct duralog *log, uint64_t number,
   enum catalog_result result = CATALOG_OK;
   mutex_lock(log->io, &log->follow->lock);
   uint64_t last = catalog_last(&log->catalog, log->io);
-  uint64_t to =
-      log->follow->adopted ? min_u64(number, atomic_load(&log->active)) : last;
+  uint64_t to = follow_has_met_writer(log)
+                    ? min_u64(number, atomic_load(&log->active))
+                    : last;
   /* However far `active` says, the first one that is not there ends it. */
   while (last < to && result == CATALOG_OK) {
     result = admit(log, last + 1, why);
@@ -145,6 +151,17 @@ enum catalog_result follow_admit(struct duralog *log, uint64_t number,
   return last >= number         ? CATALOG_OK
          : result == CATALOG_OK ? CATALOG_ABSENT
                                 : result;
+}
+
+duralog_error follow_up(struct duralog *log) {
+  struct segment_failure why;
+  if (!log->follow) return DURALOG_OK;
+  follow_look(log);
+  uint64_t next = catalog_last(&log->catalog, log->io) + 1;
+  if (follow_admit(log, NONE, &why) == CATALOG_FAILED)
+    return log_fail_segment(log, next, &why);
+  follow_look(log); /* `end` may have been older than `active` */
+  return DURALOG_OK;
 }
 
 /* ---- epochs ---- */

@@ -71,8 +71,9 @@ static duralog_error describe(duralog *log, struct segment *s, uint64_t end,
                            .bytes = s->bytes,
                            .sealed = atomic_load(&s->sealed)};
   out->used = out->sealed ? s->end.end_position : 0;
+  /* Where the tail of a log was at opening says nothing once a writer came. */
   if (s->number == atomic_load(&log->active))
-    out->used = tail_position(log, s->number);
+    out->used = follow_has_met_writer(log) ? 0 : tail_position(log, s->number);
   if (!started) return DURALOG_OK;
   out->epoch = s->start.epoch;
   out->created_ms = s->start.time_ms;
@@ -86,7 +87,8 @@ static duralog_error get_segment(duralog *log, size_t index,
   struct segment *s;
   struct segment_failure why;
   if (!out || out->struct_size != sizeof *out) return DURALOG_E_ARGUMENT;
-  duralog_error error = segment_of_index(log, index, &number);
+  duralog_error error = follow_up(log);
+  if (!error) error = segment_of_index(log, index, &number);
   if (error) return error;
   enum catalog_result result =
       catalog_pin(&log->catalog, &log->directory, number, &s, &why);

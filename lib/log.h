@@ -379,6 +379,8 @@ void follow_prepare(struct duralog *);
  * snapshot. */
 bool follow_begin(struct duralog *, bool writer_lives);
 void follow_end(struct duralog *);
+/* Whether the watermarks are a writer's, and not recovery's. */
+bool follow_has_met_writer(const struct duralog *);
 /* Take over the writer's watermarks. */
 void follow_look(struct duralog *);
 /* A new reader: it knows what the log knows now. */
@@ -392,6 +394,9 @@ duralog_error follow_met(struct duralog *, struct follow_place *,
 /* Let segments up to this number into the catalog that are in use. */
 enum catalog_result follow_admit(struct duralog *, uint64_t number,
                                  struct segment_failure *);
+/* For who looks at all segments: let in what is in use by now. `end` is then no
+ * older than the finished ones. Nothing where nobody is followed. */
+duralog_error follow_up(struct duralog *);
 /* Sleep until a watermark is above the offset, or the place has to be told of
  * something. */
 duralog_error follow_wait(struct duralog *, struct follow_place *,

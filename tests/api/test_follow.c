@@ -131,6 +131,24 @@ static void all_is_read_in_order_while_it_is_written(struct test_place *at) {
   writer_end(&w);
 }
 
+/* Where the tail was at opening says nothing once the writer goes on. */
+static void how_far_the_writers_segment_is_used_is_not_guessed(
+    struct test_place *at) {
+  struct writer w = pagecache_writer(at);
+  w.count = 2;
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  duralog *log = follow(at);
+  duralog_segment s = {.struct_size = sizeof s};
+  tell_and_hear(&w, 'a');
+  CHECK_EQUAL(watermarks_of(log).end, 4);
+  CHECK_OK(duralog_get_segment(log, 0, &s));
+  CHECK_EQUAL(s.end, 4);
+  CHECK_EQUAL(s.used, 0);
+  close_log(log);
+  writer_end(&w);
+}
+
 static void a_reader_can_seek_to_segments_it_never_read(struct test_place *at) {
   struct writer w = pagecache_writer(at);
   w.count = 5000;
@@ -849,6 +867,7 @@ static void of_two_that_open_for_writing_one_wins(struct test_place *at) {
 
 static const struct test tests[] = {
     TEST_BOTH(all_is_read_in_order_while_it_is_written),
+    TEST_BOTH(how_far_the_writers_segment_is_used_is_not_guessed),
     TEST_BOTH(a_reader_can_seek_to_segments_it_never_read),
     TEST_BOTH(a_durable_reader_sees_only_what_is_durable),
     TEST_BOTH(a_follower_in_the_writers_process_works),

@@ -148,6 +148,7 @@ static void a_snapshot_knows_its_own_times_alone(struct test_place *at) {
   duralog *log = reopen(at, false);
   fill(log, m, 150);
   uint64_t count = m->count;
+  CHECK_CALL(unlink(path_join(at->path, "control"))); /* not followed */
   duralog *snapshot = reopen(at, true);
   CHECK_EQUAL(watermarks_of(snapshot).end, count);
   fill(log, m, 600);
@@ -155,6 +156,25 @@ static void a_snapshot_knows_its_own_times_alone(struct test_place *at) {
   m->count = count;
   check_all(snapshot, m);
   close_log(snapshot);
+  free(m);
+}
+
+static void a_follower_finds_times_that_came_later(struct test_place *at) {
+  struct model *m = model_new(RISING);
+  duralog *log = reopen(at, false);
+  fill(log, m, 150);
+  duralog *follower = reopen(at, true);
+  check_all(follower, m);
+  for (int i = 0; i < 3; i++) {
+    fill(log, m, 200);
+    check_all(follower, m);
+  }
+  close_log(log);
+  log = reopen(at, false);
+  fill(log, m, 200);
+  check_all(follower, m);
+  close_log(log);
+  close_log(follower);
   free(m);
 }
 
@@ -208,6 +228,7 @@ static const struct test tests[] = {
     TEST_BOTH(unsealed_segments_are_searched_after_a_kill),
     TEST_BOTH(older_segments_that_are_gone_do_not_count),
     TEST_BOTH(a_snapshot_knows_its_own_times_alone),
+    TEST_BOTH(a_follower_finds_times_that_came_later),
     TEST_BOTH(finding_beside_appends_is_exact),
 };
 

@@ -44,9 +44,30 @@ kv_remembers_what_it_was_told() {
 }
 
 small_examples_are_small() {
-  for file in hello group_commit kv; do
+  for file in hello group_commit kv tailing; do
     [ "$(wc -l <examples/$file.c)" -lt 80 ] || { echo "$file.c has 80 lines or more"; return 1; }
   done
+}
+
+line_is() { # line_is DESCRIPTOR TEXT: the next line there
+  read -r line <&"$1" && [ "$line" = "$2" ] || { echo "'$line' instead of '$2'"; return 1; }
+}
+
+# Two lives of a writer, the first one killed; each line is waited for.
+tailing_sees_all_of_a_killed_writer_and_the_next() {
+  mkfifo "$work/input" "$work/seen" "$work/said" || return 1
+  $tool append --quiet "$work/tailed" <"$work/input" &
+  writer=$!
+  exec 4>"$work/input" && echo one >&4 || return 1
+  until $tool cat "$work/tailed" 2>/dev/null | grep -q one; do :; done
+  "$build/examples/tailing" "$work/tailed" 60 >"$work/seen" 2>"$work/said" 4>&- &
+  tailing=$!
+  exec 5<"$work/seen" 6<"$work/said" && line_is 5 '0 one' && echo two >&4 && line_is 5 '1 two' &&
+    kill -9 $writer && exec 4>&- && line_is 6 'the writer has gone' || return 1
+  $tool append --quiet "$work/tailed" <"$work/input" &
+  exec 4>"$work/input" && echo three >&4 && line_is 5 '2 three' && echo four >&4 && line_is 5 '3 four' &&
+    exec 4>&- && line_is 6 'the writer has gone' && kill $tailing &&
+    "$build/examples/tailing" "$work/tailed" 0 2>/dev/null | tail -n 1 | grep -q '^3 four$'
 }
 
 readme_program_compiles_and_runs() {
@@ -215,7 +236,8 @@ installation_compiles_links_and_goes_away() {
     [ -z "$(find "$work/root" -type f -o -type l)" ]
 }
 
-for test in hello_greets_again group_commit_checks_itself kv_remembers_what_it_was_told small_examples_are_small \
+for test in hello_greets_again group_commit_checks_itself tailing_sees_all_of_a_killed_writer_and_the_next \
+  kv_remembers_what_it_was_told small_examples_are_small \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
