@@ -419,6 +419,14 @@ static bool threads_fence_join(io_env *io) {
   return world(io)->options.fence != FENCE_REFUSED;
 }
 
+/* The time of whoever sets it is ours, and so has to be that of who asks. */
+static void threads_event_set(io_env *io, int event, bool timed,
+                              uint64_t deadline) {
+  struct threads *t = world(io);
+  point(t, NULL);
+  t->inner->event_set(t->inner, event, timed, deadline);
+}
+
 static int threads_start(io_env *io, void (*body)(void *), void *context,
                          void **thread) {
   struct threads *t = world(io);
@@ -531,6 +539,7 @@ PASS(populate, (io_env * io, void *address, uint64_t bytes, bool for_writing),
      (inner, address, bytes, for_writing))
 PASS(depopulate, (io_env * io, void *address, uint64_t bytes),
      (inner, address, bytes))
+PASS(event_open, (io_env * io, bool timed), (inner, timed))
 PASS(random, (io_env * io, void *bytes, size_t size), (inner, bytes, size))
 #undef PASS
 
@@ -599,6 +608,8 @@ static const struct duralog_environment operations = {
     .wake_shared = threads_wake,
     .fence_shared = threads_fence_shared,
     .fence_join = threads_fence_join,
+    .event_open = threads_event_open,
+    .event_set = threads_event_set,
     .thread_start = threads_start,
     .thread_join = threads_join,
     .owner_word = threads_owner_word,

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Watches in the simulated world, where it can be asked of a descriptor when it
+ * becomes readable. What has to hold at every moment is one sentence: a
+ * descriptor that is not readable belongs to a watch that gave all there is,
+ * and one for ticks is readable by the time that one is due (I31). Held after
+ * every call of random stories, in every mode, and after every interleaving of
+ * a take with appends, syncs and kicks.
+ */
+#include <errno.h>
+
+#include "io_sim.h"
+#include "io_threads.h"
+#include "log.h"
+#include "support.h"
+
+#define DIRECTORY "/log"
+
+enum { KINDS = 3 };
+
+struct watched {
+  struct sim *sim;
+  io_env *io;
+  duralog_options options;
+  duralog *log;
+  duralog_watch *watch[KINDS];
+  uint64_t taken[KINDS];
+};
+
+static uint64_t readable_at(const struct watched *w, int kind) {
+  return sim_event_at(w->sim, duralog_watch_descriptor(w->watch[kind]));
+}
+
+static bool readable(const struct watched *w, int kind) {
+  return readable_at(w, kind) <= w->io->now(w->io);
+}
+
+static void watched_begin(struct watched *w, duralog_durability durability) {
+  *w = (struct watched){.sim = sim_new()};
+  w->options = small_options();
+  w->options.segment_bytes = 16 << 10;
+  w->options.host_driven = true;
+  w->options.durability = durability;
+  w->options.environment = w->io = sim_environment(w->sim);
+  sim_set_blind(w->sim, true);
+}
+
+static void watched_open(struct watched *w) {
+  w->log = open_with(DIRECTORY, &w->options);
+  for (int i = 0; i < KINDS; i++) {
+    CHECK_OK(duralog_watch_open(w->log, (duralog_watched)i, &w->watch[i]));
+    CHECK(readable(w, i));
+  }
+}
+
+static void watched_end(struct watched *w) {
+  for (int i = 0; i < KINDS; i++)
+    if (w->watch[i]) CHECK_OK(duralog_watch_close(&w->watch[i]));
+  close_log(w->log);
+  CHECK_EQUAL(sim_open_handles(w->sim), 0);
+  CHECK_EQUAL(sim_allocations(w->sim), 0);
+  sim_free(w->sim);
+}
+
+static void take(struct watched *w, int kind) {
+  CHECK_OK(duralog_watch_take(w->watch[kind], &w->taken[kind]));
+}
+
+static uint64_t mark_now(const struct watched *w, int kind) {
+  return atomic_load(kind == DURALOG_WATCH_END ? &w->log->end
+                                               : &w->log->durable);
+}
+
+/* What is missed, or NULL. */
+static const char *missed(const struct watched *w, int kind) {
+  uint64_t now = w->io->now(w->io);
+  if (kind != DURALOG_WATCH_TICK)
+    return mark_now(w, kind) > w->taken[kind] && !readable(w, kind)
+               ? "the watermark moved"
+               : NULL;
+  uint64_t due = background_deadline(w->log);
+  if (due == NONE) return NULL;
+  return readable_at(w, kind) > max_u64(due, now) ? "a tick is due" : NULL;
+}
+
+static void check_all(const struct watched *w) {
+  for (int i = 0; i < KINDS; i++)
+    if (w->watch[i] && missed(w, i))
+      test_failed(__FILE__, __LINE__, "watch %d: %s, and it is not readable", i,
+                  missed(w, i));
+}
+
+/* ---- what a level is ---- */
+
+static void it_is_readable_from_a_move_to_the_next_take(struct test_place *at) {
+  struct watched w;
+  (void)at;
+  watched_begin(&w, (duralog_durability){.pagecache = true});
+  watched_open(&w);
+  for (int i = 0; i < 2; i++) take(&w, i);
+  CHECK(!readable(&w, 0) && !readable(&w, 1));
+  append_numbers(w.log, 0, 1);
+  CHECK(readable(&w, 0) && !readable(&w, 1));
+  append_numbers(w.log, 1, 2);
+  CHECK(readable(&w, 0));
+  take(&w, 0);
+  CHECK_EQUAL(w.taken[0], 3);
+  CHECK(!readable(&w, 0));
+  take(&w, 0); /* the same again: nothing is lost or gained by it */
+  CHECK_EQUAL(w.taken[0], 3);
+  CHECK(!readable(&w, 0));
+  CHECK_OK(duralog_sync(w.log));
+  CHECK(!readable(&w, 0) && readable(&w, 1));
+  take(&w, 1);
+  CHECK_EQUAL(w.taken[1], 3);
+  CHECK(!readable(&w, 1));
+  CHECK_OK(duralog_sync(w.log)); /* moves nothing */
+  CHECK(!readable(&w, 1));
+  watched_end(&w);
+}
+
+static void a_tick_is_wanted_when_it_is_due(struct test_place *at) {
+  struct watched w;
+  const int tick = DURALOG_WATCH_TICK;
+  (void)at;
+  watched_begin(&w, (duralog_durability){.sync_interval_ms = 100});
+  watched_open(&w);
+  take(&w, tick);
+  CHECK_EQUAL(w.taken[tick], UINT64_MAX);
+  CHECK_EQUAL(readable_at(&w, tick), NONE);
+  append_numbers(w.log, 0, 1); /* the clock begins to run */
+  CHECK(readable(&w, tick));
+  CHECK_OK(duralog_tick(w.log));
+  CHECK_EQUAL(watermarks_of(w.log).durable, 0);
+  take(&w, tick);
+  CHECK(w.taken[tick] > 50 && w.taken[tick] <= 100);
+  CHECK(!readable(&w, tick));
+  append_numbers(w.log, 1, 1); /* changes nothing */
+  CHECK(!readable(&w, tick));
+  sim_advance(w.sim, (w.taken[tick] - 1) * NS_PER_MS);
+  CHECK(!readable(&w, tick));
+  sim_advance(w.sim, NS_PER_MS);
+  CHECK(readable(&w, tick));
+  CHECK_OK(duralog_tick(w.log));
+  CHECK_EQUAL(watermarks_of(w.log).durable, 2);
+  take(&w, tick);
+  CHECK_EQUAL(w.taken[tick], UINT64_MAX);
+  CHECK(!readable(&w, tick));
+  watched_end(&w);
+}
+
+/* ---- random stories ---- */
+
+static const duralog_durability modes[] = {
+    {0},
+    {.sync_every_records = 5},
+    {.sync_every_bytes = 2000},
+    {.sync_interval_ms = 40},
+    {.sync_every_records = 7, .sync_every_bytes = 3000, .sync_interval_ms = 90},
+    {.pagecache = true},
+};
+
+static bool wants_at_random(void *context, const duralog_unsynced *unsynced) {
+  (void)unsynced;
+  return random_below(context, 6) == 0;
+}
+
+static void append_some(struct watched *w, uint64_t *random) {
+  uint8_t bytes[RECORD_BYTES_MAX];
+  duralog_entry e[4];
+  size_t count = 1 + random_below(random, COUNT_OF(e));
+  duralog_level level = (duralog_level)random_below(random, 3);
+  memset(bytes, 'x', sizeof bytes);
+  for (size_t i = 0; i < count; i++)
+    e[i] = (duralog_entry){.data = bytes,
+                           .size = random_below(random, sizeof bytes)};
+  CHECK_OK(duralog_append_batch(w->log, e, count, level, NULL));
+}
+
+static void act(struct watched *w, uint64_t *random) {
+  uint64_t end = watermarks_of(w->log).end;
+  switch (random_below(random, 9)) {
+    case 0:
+    case 1:
+    case 2: append_some(w, random); break;
+    case 3: CHECK_OK(duralog_sync(w->log)); break;
+    case 4: CHECK_OK(duralog_tick(w->log)); break;
+    case 5: sim_advance(w->sim, random_below(random, 60 * NS_PER_MS)); break;
+    case 6:
+      if (end) (void)duralog_wait(w->log, end - 1, DURALOG_LEVEL_DURABLE, 0);
+      break;
+    default: take(w, (int)random_below(random, KINDS)); break;
+  }
+}
+
+static void live(duralog_durability mode, bool host_policy, uint64_t *random) {
+  struct watched w;
+  watched_begin(&w, mode);
+  if (host_policy) w.options.sync_wanted = wants_at_random;
+  w.options.sync_wanted_context = random;
+  watched_open(&w);
+  for (int i = 0; i < 400; i++) {
+    act(&w, random);
+    check_all(&w);
+  }
+  watched_end(&w);
+}
+
+static void at_no_moment_of_a_life_is_anything_missed(struct test_place *at) {
+  uint64_t random = TEST_SEED;
+  (void)at;
+  for (int round = 0; round < (SANITIZED ? 4 : 40); round++)
+    for (size_t i = 0; i < COUNT_OF(modes); i++)
+      for (int policy = 0; policy < 2; policy++) {
+        test_note("round %d, mode %zu, policy %d", round, i, policy);
+        live(modes[i], policy, &random);
+      }
+}
+
+/* A host that ticks when it is told to, and not otherwise: the interval holds,
+ * nothing is left undone, and it is not told all the time. */
+static void a_host_that_ticks_when_told_does_all_there_is(
+    struct test_place *at) {
+  uint64_t random = TEST_SEED;
+  const int tick = DURALOG_WATCH_TICK;
+  (void)at;
+  for (size_t i = 0; i < COUNT_OF(modes); i++) {
+    struct watched w;
+    uint64_t ticks = 0;
+    watched_begin(&w, modes[i]);
+    watched_open(&w);
+    for (int n = 0; n < 500; n++) {
+      if (random_below(&random, 4) == 0) append_some(&w, &random);
+      sim_advance(w.sim, NS_PER_MS);
+      for (int again = 0; readable(&w, tick); again++) {
+        CHECK(again < 4);
+        CHECK_OK(duralog_tick(w.log));
+        take(&w, tick);
+        ticks++;
+      }
+      CHECK(background_deadline(w.log) > w.io->now(w.io));
+      duralog_watermarks m = watermarks_of(w.log);
+      if (modes[i].sync_interval_ms)
+        CHECK(m.oldest_unsynced_ms <= modes[i].sync_interval_ms);
+      if (modes[i].sync_every_records)
+        CHECK(m.end - m.durable < modes[i].sync_every_records);
+    }
+    CHECK(ticks > 1 && ticks < 400);
+    duralog_segment s = {.struct_size = sizeof s};
+    CHECK_OK(duralog_get_segment(w.log, 0, &s));
+    CHECK(s.sealed);
+    watched_end(&w);
+  }
+}
+
+/* ---- failures ---- */
+
+static void poison_is_told_once_and_ends_the_watch(struct test_place *at) {
+  struct watched w;
+  uint64_t value = 77;
+  (void)at;
+  watched_begin(&w, (duralog_durability){.pagecache = true});
+  watched_open(&w);
+  append_numbers(w.log, 0, 2);
+  for (int i = 0; i < KINDS; i++) take(&w, i);
+  CHECK(!readable(&w, DURALOG_WATCH_END));
+  CHECK(!readable(&w, DURALOG_WATCH_DURABLE));
+  append_numbers(w.log, 2, 1); /* not taken yet: it is given before */
+  sim_fail_sync(w.sim, 1, false);
+  CHECK_IS(DURALOG_E_POISONED, duralog_sync(w.log));
+  for (int i = 0; i < KINDS; i++) CHECK(readable(&w, i));
+  take(&w, DURALOG_WATCH_END);
+  CHECK_EQUAL(w.taken[DURALOG_WATCH_END], 3);
+  for (int i = 0; i < KINDS; i++) {
+    CHECK(readable(&w, i));
+    for (int again = 0; again < 3; again++) {
+      CHECK_IS(DURALOG_E_POISONED, duralog_watch_take(w.watch[i], &value));
+      CHECK_EQUAL(value, 77);
+      CHECK_EQUAL(readable_at(&w, i), NONE);
+    }
+  }
+  duralog_watch *late;
+  CHECK_OK(duralog_watch_open(w.log, DURALOG_WATCH_DURABLE, &late));
+  CHECK_OK(duralog_watch_take(late, &value)); /* what there was */
+  CHECK_EQUAL(value, 0);
+  CHECK_IS(DURALOG_E_POISONED, duralog_watch_take(late, NULL));
+  CHECK_OK(duralog_watch_close(&late));
+  for (int i = 0; i < KINDS; i++) CHECK_OK(duralog_watch_close(&w.watch[i]));
+  CHECK_IS(DURALOG_E_POISONED, duralog_close(&w.log));
+  CHECK_EQUAL(sim_open_handles(w.sim), 0);
+  CHECK_EQUAL(sim_allocations(w.sim), 0);
+  sim_free(w.sim);
+}
+
+static void without_memory_there_is_no_watch(struct test_place *at) {
+  struct watched w;
+  duralog_watch *none = NULL;
+  (void)at;
+  watched_begin(&w, (duralog_durability){0});
+  watched_open(&w);
+  size_t handles = sim_open_handles(w.sim), pieces = sim_allocations(w.sim);
+  sim_fail_alloc(w.sim, 1);
+  CHECK_IS(DURALOG_E_RESOURCES,
+           duralog_watch_open(w.log, DURALOG_WATCH_END, &none));
+  CHECK(none == NULL);
+  CHECK_EQUAL(sim_open_handles(w.sim), handles);
+  CHECK_EQUAL(sim_allocations(w.sim), pieces);
+  watched_end(&w);
+}
+
+/* ---- every interleaving ---- */
+
+static struct scene {
+  struct threads *threads;
+  struct watched w;
+  int kind;
+  uint64_t appended;
+} scene;
+
+static void take_once(void *context) {
+  (void)context;
+  take(&scene.w, scene.kind);
+}
+
+static void append_once(void *context) {
+  duralog_level *level = context;
+  duralog_entry e = {.data = "new", .size = 3};
+  CHECK_OK(duralog_append_batch(scene.w.log, &e, 1, *level, NULL));
+}
+
+static void append_a_large_one(void *context) {
+  static const uint8_t bytes[3800];
+  duralog_entry e = {.data = bytes, .size = sizeof bytes};
+  (void)context;
+  CHECK_OK(
+      duralog_append_batch(scene.w.log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
+}
+
+static void sync_once(void *context) {
+  (void)context;
+  CHECK_OK(duralog_sync(scene.w.log));
+}
+
+struct cast {
+  duralog_watched kind;
+  duralog_durability durability;
+  void (*first)(void *), (*second)(void *);
+  duralog_level level;
+  unsigned filled; /* large records before */
+};
+
+static void run_scene(const struct cast *c, enum threads_fence fence,
+                      unsigned preemptions) {
+  struct watched *w = &scene.w;
+  duralog_level level = c->level;
+  watched_begin(w, c->durability);
+  struct threads_options t = {.inner = w->io,
+                              .fence = fence,
+                              .atomics = true,
+                              .preemptions = preemptions};
+  w->options.environment = w->io = threads_begin(scene.threads, &t);
+  w->log = open_with(DIRECTORY, &w->options);
+  append_numbers(w->log, 0, 1);
+  for (unsigned i = 0; i < c->filled; i++) append_a_large_one(NULL);
+  CHECK_OK(duralog_sync(w->log));
+  CHECK_OK(duralog_tick(w->log));
+  CHECK_OK(duralog_watch_open(w->log, c->kind, &w->watch[c->kind]));
+  for (int i = 0; i < 2; i++) take(w, c->kind); /* and any fence is refused */
+  scene.kind = c->kind;
+  threads_spawn(scene.threads, take_once, NULL, NULL);
+  threads_spawn(scene.threads, c->first, &level, NULL);
+  if (c->second) threads_spawn(scene.threads, c->second, &level, NULL);
+  if (!threads_run(scene.threads))
+    test_failed(__FILE__, __LINE__, "%s; schedule %s",
+                threads_failure(scene.threads),
+                threads_schedule(scene.threads));
+  const char *what = missed(w, c->kind);
+  if (what)
+    test_failed(__FILE__, __LINE__, "%s, and it is not readable; schedule %s",
+                what, threads_schedule(scene.threads));
+  sim_free(w->sim);
+}
+
+static void search(const struct cast *c, enum threads_fence fence,
+                   unsigned preemptions) {
+  enum { RUNS_MAX = 60 * 1000 };
+  uint64_t runs = 0;
+  if (SANITIZED) test_skip("simulated threads change stacks");
+  scene.threads = threads_new();
+  threads_search(scene.threads);
+  do {
+    run_scene(c, fence, preemptions);
+  } while (threads_next(scene.threads) && ++runs < RUNS_MAX);
+  print_message("runs %llu\n", (unsigned long long)runs);
+  CHECK(runs > 600); /* more than it takes to learn the words */
+  threads_free(scene.threads);
+  scene.threads = NULL;
+}
+
+static void search_all_fences(const struct cast *c) {
+  search(c, FENCE_WORKS, 2);
+  search(c, FENCE_REFUSED, 2);
+  search(c, FENCE_LOST, 2);
+}
+
+static void no_interleaving_with_appends_misses_the_end(struct test_place *at) {
+  const struct cast c = {.kind = DURALOG_WATCH_END,
+                         .durability = {.pagecache = true},
+                         .first = append_once,
+                         .second = append_once,
+                         .level = DURALOG_LEVEL_WRITTEN};
+  (void)at;
+  search_all_fences(&c);
+}
+
+static void no_interleaving_with_syncs_misses_durability(
+    struct test_place *at) {
+  const struct cast c = {.kind = DURALOG_WATCH_DURABLE,
+                         .durability = {.pagecache = true},
+                         .first = append_once,
+                         .second = sync_once,
+                         .level = DURALOG_LEVEL_DURABLE};
+  (void)at;
+  search(&c, FENCE_WORKS, 2);
+}
+
+static void no_interleaving_misses_the_clock_that_begins_to_run(
+    struct test_place *at) {
+  const struct cast c = {.kind = DURALOG_WATCH_TICK,
+                         .durability = {.sync_interval_ms = 100},
+                         .first = append_once,
+                         .second = sync_once,
+                         .level = DURALOG_LEVEL_WRITTEN};
+  (void)at;
+  search_all_fences(&c);
+}
+
+static void no_interleaving_misses_a_reached_bound(struct test_place *at) {
+  const struct cast c = {.kind = DURALOG_WATCH_TICK,
+                         .durability = {.sync_every_records = 2},
+                         .first = append_once,
+                         .second = append_once,
+                         .level = DURALOG_LEVEL_WRITTEN};
+  (void)at;
+  search_all_fences(&c);
+}
+
+/* The next segment is wanted, or there is one to be sealed. */
+static void no_interleaving_misses_work_on_segments(struct test_place *at) {
+  struct cast c = {.kind = DURALOG_WATCH_TICK,
+                   .durability = {.pagecache = true},
+                   .first = append_a_large_one,
+                   .second = append_once,
+                   .level = DURALOG_LEVEL_WRITTEN};
+  (void)at;
+  for (c.filled = 0; c.filled < 4; c.filled += 3) search(&c, FENCE_WORKS, 2);
+}
+
+static const struct test tests[] = {
+    TEST(it_is_readable_from_a_move_to_the_next_take),
+    TEST(a_tick_is_wanted_when_it_is_due),
+    TEST(at_no_moment_of_a_life_is_anything_missed),
+    TEST(a_host_that_ticks_when_told_does_all_there_is),
+    TEST(poison_is_told_once_and_ends_the_watch),
+    TEST(without_memory_there_is_no_watch),
+    TEST(no_interleaving_with_appends_misses_the_end),
+    TEST(no_interleaving_with_syncs_misses_durability),
+    TEST(no_interleaving_misses_the_clock_that_begins_to_run),
+    TEST(no_interleaving_misses_a_reached_bound),
+    TEST(no_interleaving_misses_work_on_segments),
+};
+
+int main(int argc, char **argv) { return TEST_MAIN(tests); }
