@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A server's event loop with a log in it and no thread anywhere: epoll waits
- * for input, for the log's own work and for durability, all at once.
- *   event_loop DIRECTORY    appends each line from the standard input, a pipe or
- *                           a terminal; says when lines are safe from power loss
- */
+ * A log in an event loop, and no thread anywhere: epoll waits for input, for
+ * the log's own work and for durability. Appends lines from a pipe or a
+ * terminal, and says up to which of them a power loss takes none. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,72 +10,70 @@
 
 #include "duralog.h"
 
-enum { LINE_BYTES_MAX = 4096 };
+static uint64_t end; /* of what was appended */
 
 static void check(duralog_error error) {
-  if (error != DURALOG_OK) {
-    fprintf(stderr, "event_loop: %s\n", duralog_error_text(error));
-    exit(1);
-  }
+  if (error == DURALOG_OK) return;
+  fprintf(stderr, "event_loop: %s\n", duralog_error_text(error));
+  exit(1);
 }
 
-static void add(int epoll, int descriptor) {
-  struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
-  if (epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) != 0) {
-    perror("event_loop: cannot poll the standard input");
-    exit(1);
-  }
+static void append(duralog *log, const char *line, size_t size) {
+  const duralog_entry entry = {.data = line, .size = size};
+  check(duralog_append_batch(log, &entry, 1, DURALOG_LEVEL_WRITTEN, &end));
+  end++;
 }
 
-static duralog_watch *watch(duralog *log, duralog_watched what, int epoll) {
-  duralog_watch *w;
-  check(duralog_watch_open(log, what, &w));
-  add(epoll, duralog_watch_descriptor(w));
-  return w;
-}
-
-/* Append what is there, without waiting for the disk. False at the end. */
+/* Append what is there, without waiting for the disk. False at its end. */
 static bool take_input(duralog *log) {
-  static char line[LINE_BYTES_MAX];
+  static char line[4096];
   static size_t used;
   ssize_t n = read(STDIN_FILENO, line + used, sizeof line - used);
-  used += n > 0 ? (size_t)n : 0;
-  char *end;
-  while ((end = memchr(line, '\n', used)) || used == sizeof line || (n <= 0 && used)) {
-    size_t size = end ? (size_t)(end - line) : used;
-    duralog_entry entry = {.data = line, .size = size};
-    check(duralog_append_batch(log, &entry, 1, DURALOG_LEVEL_WRITTEN, NULL));
-    used -= size + (end != NULL);
-    memmove(line, line + size + (end != NULL), used);
+  if (n > 0) used += (size_t)n;
+  for (char *stop; (stop = memchr(line, '\n', used)) != NULL;) {
+    append(log, line, (size_t)(stop - line));
+    memmove(line, stop + 1, used -= (size_t)(stop + 1 - line));
+  }
+  if (used == sizeof line || (n <= 0 && used > 0)) { /* long, or the last */
+    append(log, line, used);
+    used = 0;
   }
   return n > 0;
 }
 
+static void poll_too(int epoll, int descriptor) {
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event)) check(DURALOG_E_IO);
+}
+
 int main(int argc, char **argv) {
-  duralog_options options = {.struct_size = sizeof options, .host_driven = true};
-  options.durability.sync_interval_ms = 50;
+  duralog_options o = {.struct_size = sizeof o, .host_driven = true};
+  o.durability.sync_interval_ms = 50;
   duralog *log;
-  check(duralog_open(argc > 1 ? argv[1] : NULL, &options, &log, NULL, NULL));
-  int epoll = epoll_create1(EPOLL_CLOEXEC);
-  duralog_watch *tick = watch(log, DURALOG_WATCH_TICK, epoll);
-  duralog_watch *durable = watch(log, DURALOG_WATCH_DURABLE, epoll);
-  add(epoll, STDIN_FILENO);
-  for (bool more = true; more;) {
+  duralog_watch *tick, *durable;
+  check(duralog_open(argc > 1 ? argv[1] : NULL, &o, &log, NULL, NULL));
+  check(duralog_watch_open(log, DURALOG_WATCH_TICK, &tick));
+  check(duralog_watch_open(log, DURALOG_WATCH_DURABLE, &durable));
+  int epoll = epoll_create1(EPOLL_CLOEXEC), from = STDIN_FILENO;
+  poll_too(epoll, duralog_watch_descriptor(tick));
+  poll_too(epoll, duralog_watch_descriptor(durable));
+  poll_too(epoll, from);
+  for (uint64_t safe = 0; from >= 0 || safe < end;) {
     struct epoll_event event;
-    uint64_t safe;
-    if (epoll_wait(epoll, &event, 1, -1) != 1) continue;
-    if (event.data.fd == STDIN_FILENO) {
-      more = take_input(log);
+    if (epoll_wait(epoll, &event, 1, -1) != 1) continue; /* a signal */
+    if (event.data.fd == from) {
+      if (take_input(log)) continue;
+      epoll_ctl(epoll, EPOLL_CTL_DEL, from, NULL);
+      from = -1;
     } else if (event.data.fd == duralog_watch_descriptor(tick)) {
       check(duralog_tick(log));
       check(duralog_watch_take(tick, NULL));
     } else {
       check(duralog_watch_take(durable, &safe));
-      printf("durable up to %llu\n", (unsigned long long)safe);
-      fflush(stdout);
+      dprintf(STDOUT_FILENO, "durable up to %llu\n", (unsigned long long)safe);
     }
   }
   check(duralog_watch_close(&tick));
   check(duralog_watch_close(&durable));
-  check(duralog_close(&log)); /* syncs the rest */
+  check(duralog_close(&log));
 }

@@ -37,6 +37,17 @@ hello_greets_again() {
 
 group_commit_checks_itself() { "$build/examples/group_commit" "$work/group"; }
 
+# Slow lines too: in between the loop waits for nothing but its descriptors.
+an_event_loop_makes_all_lines_durable() {
+  { seq 3000; sleep 0.2; seq 3001 3002; printf last; } |
+    "$build/examples/event_loop" "$work/loop" >"$work/acknowledged" &&
+    [ "$(tail -n 1 "$work/acknowledged")" = 'durable up to 3003' ] &&
+    [ "$(wc -l <"$work/acknowledged")" -ge 3 ] &&
+    [ "$(wc -l <"$work/acknowledged")" -le 100 ] &&
+    $tool cat "$work/loop" >"$work/lines.out" && { seq 3002; echo last; } | cmp - "$work/lines.out" &&
+    seq 5 | "$build/examples/event_loop" "$work/loop" | tail -n 1 | grep -qx 'durable up to 3008'
+}
+
 readme_program_compiles_and_runs() {
   sed -n '/^```c$/,/^```$/p' README.md | sed '1d;$d' |
     sed "s|/var/tmp/hello|$work/readme|" >"$work/readme.c"
@@ -147,7 +158,7 @@ installation_compiles_links_and_goes_away() {
     [ -z "$(find "$work/root" -type f -o -type l)" ]
 }
 
-for test in hello_greets_again group_commit_checks_itself \
+for test in hello_greets_again group_commit_checks_itself an_event_loop_makes_all_lines_durable \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \
