@@ -26,6 +26,8 @@ static const uint32_t documented[] = {
     [CALL_HOLD] = BIT(E_RESOURCES),
     [CALL_READER_WAIT] = BIT(E_POISONED) | BIT(E_RESOURCES) | BIT(E_IO),
     [CALL_SEGMENT] = BIT(E_RESOURCES) | BIT(E_IO),
+    [CALL_WATCH_OPEN] = BIT(E_RESOURCES) | BIT(E_IO),
+    [CALL_WATCH_TAKE] = BIT(E_POISONED),
 };
 
 static uint32_t meaning(int os_error, bool opening) {
