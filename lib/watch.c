@@ -296,9 +296,9 @@ duralog_error duralog_watch_close(duralog_watch **watch) {
   struct duralog *log = w->log;
   /* In a forked child the bridge is not there, nor who may hold the lock. */
   if (log_check(log) == DURALOG_OK) leave(w);
+  *watch = NULL; /* first: a forked child frees what it sees here */
   log->io->close(log->io, w->event);
   log->io->free(log->io, w);
   atomic_fetch_sub(&log->readers, 1);
-  *watch = NULL;
   return DURALOG_OK;
 }

@@ -8,6 +8,7 @@
  * a take with appends, syncs and kicks.
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "io_sim.h"
 #include "io_threads.h"
@@ -365,7 +366,7 @@ static void run_scene(const struct cast *c, enum threads_fence fence,
   CHECK_OK(duralog_sync(w->log));
   CHECK_OK(duralog_tick(w->log));
   CHECK_OK(duralog_watch_open(w->log, c->kind, &w->watch[c->kind]));
-  for (int i = 0; i < 2; i++) take(w, c->kind); /* and any fence is refused */
+  take(w, c->kind);
   scene.kind = c->kind;
   threads_spawn(scene.threads, take_once, NULL, NULL);
   threads_spawn(scene.threads, c->first, &level, NULL);
@@ -397,10 +398,244 @@ static void search(const struct cast *c, enum threads_fence fence,
   scene.threads = NULL;
 }
 
-static void search_all_fences(const struct cast *c) {
+static void search_fences(const struct cast *c) {
   search(c, FENCE_WORKS, 2);
   search(c, FENCE_REFUSED, 2);
-  search(c, FENCE_LOST, 2);
+}
+
+/* An append of that moment may not see that anyone watches. */
+static void a_take_whose_fence_was_refused_is_followed_by_another(
+    struct test_place *at) {
+  struct watched *w = &scene.w;
+  (void)at;
+  if (SANITIZED) test_skip("simulated threads change stacks");
+  scene.threads = threads_new();
+  threads_search(scene.threads);
+  for (int kind = 0; kind < KINDS; kind++) {
+    bool fences = kind != DURALOG_WATCH_DURABLE;
+    watched_begin(w, (duralog_durability){.pagecache = true});
+    struct threads_options t = {.inner = w->io, .fence = FENCE_LOST};
+    w->options.environment = w->io = threads_begin(scene.threads, &t);
+    watched_open(w);
+    take(w, kind);
+    CHECK(readable(w, kind) == fences);
+    take(w, kind);
+    CHECK(!readable(w, kind));
+    sim_free(w->sim);
+  }
+  threads_free(scene.threads);
+}
+
+/* ---- every interleaving beside a follower's thread ---- */
+
+static struct {
+  struct watched w; /* the writer's */
+  duralog *follower;
+  duralog_watch *watch;
+  duralog_watched kind;
+  _Atomic uint32_t set; /* how often a descriptor was */
+} bridge;
+
+/* What poll is in the world of simulated threads. */
+static void set_and_wake(io_env *io, int event, bool timed, uint64_t at) {
+  sim_environment(bridge.w.sim)
+      ->event_set(sim_environment(bridge.w.sim), event, timed, at);
+  atomic_fetch_add(&bridge.set, 1);
+  io->wake(io, &bridge.set, 1);
+}
+
+static void take_until_there_is_one(void *context) {
+  io_env *io = bridge.w.io;
+  uint64_t value = 0;
+  (void)context;
+  for (;;) {
+    CHECK_OK(duralog_watch_take(bridge.watch, &value));
+    if (value > 1) break;
+    for (;;) {
+      uint32_t set = atomic_load(&bridge.set);
+      int fd = duralog_watch_descriptor(bridge.watch);
+      if (sim_event_at(bridge.w.sim, fd) == 0) break;
+      io->wait(io, &bridge.set, set, NONE);
+    }
+  }
+  /* Its thread must not be left in a nap, which would pass for a lost one. */
+  append_once(&(duralog_level){DURALOG_LEVEL_DURABLE});
+  CHECK_OK(duralog_watch_close(&bridge.watch));
+}
+
+static void append_for_the_bridge(void *context) { append_once(context); }
+
+static uint64_t run_bridge(void) {
+  struct watched *w = &bridge.w;
+  duralog_level level = bridge.kind == DURALOG_WATCH_END
+                            ? DURALOG_LEVEL_WRITTEN
+                            : DURALOG_LEVEL_DURABLE;
+  watched_begin(w, (duralog_durability){.pagecache = true});
+  struct threads_options t = {
+      .inner = w->io, .fence = FENCE_WORKS, .atomics = true, .preemptions = 2};
+  static struct duralog_environment io;
+  io = *threads_begin(scene.threads, &t);
+  io.event_set = set_and_wake;
+  atomic_store(&bridge.set, 0);
+  w->options.environment = w->io = &io;
+  scene.w.log = w->log = open_with(DIRECTORY, &w->options);
+  append_numbers(w->log, 0, 1);
+  CHECK_OK(duralog_sync(w->log));
+  duralog_options o = w->options;
+  o.read_only = true;
+  bridge.follower = open_with(DIRECTORY, &o);
+  CHECK_OK(duralog_watch_open(bridge.follower, bridge.kind, &bridge.watch));
+  threads_spawn(scene.threads, take_until_there_is_one, NULL, NULL);
+  threads_spawn(scene.threads, append_for_the_bridge, &level, NULL);
+  uint64_t began = io.now(&io);
+  if (!threads_run(scene.threads))
+    test_failed(__FILE__, __LINE__, "%s; schedule %s",
+                threads_failure(scene.threads),
+                threads_schedule(scene.threads));
+  uint64_t slept = io.now(&io) - began;
+  sim_free(w->sim);
+  return slept;
+}
+
+static void search_bridge(duralog_watched kind) {
+  enum { A_NAP_NS = 9 * 1000 * 1000, RUNS_MAX = 40 * 1000 };
+  if (SANITIZED) test_skip("simulated threads change stacks");
+  uint64_t runs = 0;
+  bridge.kind = kind;
+  scene.threads = threads_new();
+  threads_search(scene.threads);
+  do {
+    /* Time passes only where nobody can run. */
+    uint64_t slept = run_bridge();
+    if (slept > A_NAP_NS && !threads_hurried(scene.threads))
+      test_failed(__FILE__, __LINE__, "asleep for %llu ns, schedule %s",
+                  (unsigned long long)slept, threads_schedule(scene.threads));
+  } while (threads_next(scene.threads) && ++runs < RUNS_MAX);
+  print_message("runs %llu\n", (unsigned long long)runs);
+  CHECK(runs > 600);
+  threads_free(scene.threads);
+}
+
+static void no_interleaving_leaves_a_followers_watch_asleep(
+    struct test_place *at) {
+  (void)at;
+  search_bridge(DURALOG_WATCH_END);
+}
+
+static void no_interleaving_leaves_a_followers_durable_watch_asleep(
+    struct test_place *at) {
+  (void)at;
+  search_bridge(DURALOG_WATCH_DURABLE);
+}
+
+/* ---- on real threads ---- */
+
+static _Atomic uint64_t fences;
+static _Atomic bool syncs_fail;
+
+static bool counted_fence(io_env *io) {
+  atomic_fetch_add(&fences, 1);
+  return io_posix()->fence_all(io);
+}
+
+static int failing_sync(io_env *io, int file, enum io_sync_reason why) {
+  return atomic_load(&syncs_fail) ? -EIO : io_posix()->file_sync(io, file, why);
+}
+
+static duralog *open_real(const struct test_place *at, bool read_only) {
+  static struct duralog_environment io;
+  io = *io_posix();
+  io.fence_all = counted_fence;
+  io.file_sync = failing_sync;
+  duralog_options o = small_pagecache();
+  o.host_driven = true;
+  o.read_only = read_only;
+  o.environment = &io;
+  return open_with(at->path, &o);
+}
+
+/* What the processor may do without it is seen too seldom to wait for. */
+static void each_take_makes_the_fence_that_appends_do_without(
+    struct test_place *at) {
+  duralog *log = open_real(at, false);
+  for (int kind = 0; kind < KINDS; kind++) {
+    duralog_watch *watch;
+    CHECK_OK(duralog_watch_open(log, (duralog_watched)kind, &watch));
+    uint64_t before = atomic_load(&fences);
+    for (int i = 0; i < 3; i++) CHECK_OK(duralog_watch_take(watch, NULL));
+    CHECK_EQUAL(atomic_load(&fences) - before,
+                kind == DURALOG_WATCH_DURABLE ? 0 : 3);
+    CHECK_OK(duralog_watch_close(&watch));
+  }
+  close_log(log);
+}
+
+static bool readable_within(const duralog_watch *watch, int ms) {
+  struct pollfd p = {.fd = duralog_watch_descriptor(watch), .events = POLLIN};
+  return poll(&p, 1, ms) == 1;
+}
+
+static duralog_error take_error(duralog_watch *watch) {
+  enum { LIMIT_MS = 20 * 1000 };
+  duralog_error error;
+  do {
+    CHECK(readable_within(watch, LIMIT_MS));
+    error = duralog_watch_take(watch, NULL);
+  } while (error == DURALOG_OK);
+  return error;
+}
+
+static void a_followed_writers_poison_is_told_once(struct test_place *at) {
+  duralog *log = open_real(at, false), *follower = open_real(at, true);
+  duralog_watch *watches[2];
+  for (int i = 0; i < 2; i++)
+    CHECK_OK(duralog_watch_open(follower, (duralog_watched)i, &watches[i]));
+  append_numbers(log, 0, 1);
+  atomic_store(&syncs_fail, true);
+  CHECK_IS(DURALOG_E_POISONED, duralog_sync(log));
+  for (int i = 0; i < 2; i++) {
+    CHECK_IS(DURALOG_E_POISONED, take_error(watches[i]));
+    uint64_t value;
+    CHECK_OK(duralog_watch_take(watches[i], &value));
+    CHECK_EQUAL(value, i == 0);
+  }
+  CHECK(!readable_within(watches[0], 250)); /* no thread spins on it */
+  CHECK(!readable_within(watches[1], 0));
+  CHECK_IS(DURALOG_E_POISONED, duralog_close(&log));
+  for (int i = 0; i < 2; i++)
+    CHECK_IS(DURALOG_E_NO_WRITER, take_error(watches[i]));
+  atomic_store(&syncs_fail, false);
+  log = open_real(at, false);
+  append_numbers(log, 1, 1);
+  for (int i = 0; i < 2; i++) {
+    CHECK(readable_within(watches[i], 20 * 1000));
+    CHECK_OK(duralog_watch_take(watches[i], NULL));
+    CHECK_OK(duralog_watch_close(&watches[i]));
+  }
+  close_log(follower);
+  close_log(log);
+}
+
+static void a_followers_watch_needs_a_thread(struct test_place *at) {
+  struct watched w;
+  duralog_watch *none = NULL;
+  (void)at;
+  watched_begin(&w, (duralog_durability){0});
+  w.log = open_with(DIRECTORY, &w.options);
+  duralog_options o = w.options;
+  o.read_only = true;
+  duralog *follower = open_with(DIRECTORY, &o);
+  size_t handles = sim_open_handles(w.sim), pieces = sim_allocations(w.sim);
+  /* Here there are no threads. */
+  CHECK_IS(DURALOG_E_IO,
+           duralog_watch_open(follower, DURALOG_WATCH_END, &none));
+  CHECK_IS(DURALOG_E_READ_ONLY,
+           duralog_watch_open(follower, DURALOG_WATCH_TICK, &none));
+  CHECK(none == NULL);
+  CHECK_EQUAL(sim_open_handles(w.sim), handles);
+  CHECK_EQUAL(sim_allocations(w.sim), pieces);
+  close_log(follower);
+  watched_end(&w);
 }
 
 static void no_interleaving_with_appends_misses_the_end(struct test_place *at) {
@@ -410,7 +645,7 @@ static void no_interleaving_with_appends_misses_the_end(struct test_place *at) {
                          .second = append_once,
                          .level = DURALOG_LEVEL_WRITTEN};
   (void)at;
-  search_all_fences(&c);
+  search_fences(&c);
 }
 
 static void no_interleaving_with_syncs_misses_durability(
@@ -432,7 +667,7 @@ static void no_interleaving_misses_the_clock_that_begins_to_run(
                          .second = sync_once,
                          .level = DURALOG_LEVEL_WRITTEN};
   (void)at;
-  search_all_fences(&c);
+  search_fences(&c);
 }
 
 static void no_interleaving_misses_a_reached_bound(struct test_place *at) {
@@ -442,7 +677,7 @@ static void no_interleaving_misses_a_reached_bound(struct test_place *at) {
                          .second = append_once,
                          .level = DURALOG_LEVEL_WRITTEN};
   (void)at;
-  search_all_fences(&c);
+  search_fences(&c);
 }
 
 /* The next segment is wanted, or there is one to be sealed. */
@@ -468,6 +703,12 @@ static const struct test tests[] = {
     TEST(no_interleaving_misses_the_clock_that_begins_to_run),
     TEST(no_interleaving_misses_a_reached_bound),
     TEST(no_interleaving_misses_work_on_segments),
+    TEST(a_take_whose_fence_was_refused_is_followed_by_another),
+    TEST(no_interleaving_leaves_a_followers_watch_asleep),
+    TEST(no_interleaving_leaves_a_followers_durable_watch_asleep),
+    TEST(each_take_makes_the_fence_that_appends_do_without),
+    TEST(a_followed_writers_poison_is_told_once),
+    TEST(a_followers_watch_needs_a_thread),
 };
 
 int main(int argc, char **argv) { return TEST_MAIN(tests); }
