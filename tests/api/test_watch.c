@@ -306,8 +306,19 @@ static void one_append_makes_hundreds_readable(struct test_place *at) {
     append_numbers(log, round, 1);
     for (int i = 0; i < MANY; i++) CHECK(readable(watches[i]));
   }
-  for (int i = 0; i < MANY; i++) /* from the middle, and both ends */
+  duralog_watch *durable = watch_of(log, DURALOG_WATCH_DURABLE);
+  take(durable);
+  for (int i = 0; i < MANY; i++) { /* from the middle, and both ends */
     CHECK_OK(duralog_watch_close(&watches[i * 7 % MANY]));
+    if (i + 1 == MANY) break;
+    duralog_watch *other = watches[(i + 1) * 7 % MANY];
+    take(other);
+    append_numbers(log, 10 + (uint64_t)i, 1);
+    CHECK(readable(other)); /* the others are signalled as before */
+  }
+  CHECK_OK(duralog_sync(log));
+  CHECK(readable(durable));
+  CHECK_OK(duralog_watch_close(&durable));
   close_log(log);
   CHECK_EQUAL(descriptor_count(), before);
 }

@@ -254,6 +254,50 @@ static void a_host_that_ticks_when_told_does_all_there_is(
   }
 }
 
+/* A sync that took longer than the last has to begin earlier the next time, and
+ * here something was appended behind its capture. */
+static struct watched *slow; /* whose sync is: advance, and append amid it */
+
+static int slow_sync(io_env *io, int file, enum io_sync_reason why) {
+  struct watched *w = slow;
+  duralog_entry e = {.data = "amid", .size = 4};
+  slow = NULL;
+  if (w) {
+    sim_advance(w->sim, 200 * NS_PER_MS);
+    CHECK_OK(duralog_append_batch(w->log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
+  }
+  struct sim *sim = io->world;
+  return sim_environment(sim)->file_sync(sim_environment(sim), file, why);
+}
+
+static void a_slower_sync_makes_the_next_one_due_earlier(
+    struct test_place *at) {
+  struct watched w;
+  struct duralog_environment io;
+  duralog_entry e = {.data = "before", .size = 6};
+  const int tick = DURALOG_WATCH_TICK;
+  (void)at;
+  watched_begin(&w, (duralog_durability){.sync_interval_ms = 1000});
+  io = *w.options.environment;
+  io.file_sync = slow_sync;
+  w.options.environment = &io;
+  watched_open(&w);
+  append_numbers(w.log, 0, 1);
+  CHECK_OK(duralog_sync(w.log));
+  sim_advance(w.sim, 50 * NS_PER_MS);
+  CHECK_OK(duralog_append_batch(w.log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
+  CHECK_OK(duralog_tick(w.log));
+  take(&w, tick);
+  CHECK(!readable(&w, tick));
+  slow = &w;
+  CHECK_OK(duralog_sync(w.log));
+  CHECK(slow == NULL);
+  CHECK_EQUAL(watermarks_of(w.log).end, 3);
+  CHECK_EQUAL(watermarks_of(w.log).durable, 2);
+  check_all(&w);
+  watched_end(&w);
+}
+
 /* ---- failures ---- */
 
 static void poison_is_told_once_and_ends_the_watch(struct test_place *at) {
@@ -315,12 +359,24 @@ static struct scene {
   struct threads *threads;
   struct watched w;
   int kind;
+  duralog_error error; /* of the take, where one is expected */
   uint64_t appended;
 } scene;
 
 static void take_once(void *context) {
   (void)context;
   take(&scene.w, scene.kind);
+}
+
+static void take_or_fail(void *context) {
+  (void)context;
+  scene.error =
+      duralog_watch_take(scene.w.watch[scene.kind], &scene.w.taken[scene.kind]);
+}
+
+static void fail_to_sync(void *context) {
+  (void)context;
+  CHECK_IS(DURALOG_E_POISONED, duralog_sync(scene.w.log));
 }
 
 static void append_once(void *context) {
@@ -347,8 +403,18 @@ struct cast {
   duralog_durability durability;
   void (*first)(void *), (*second)(void *);
   duralog_level level;
-  unsigned filled; /* large records before */
+  unsigned filled;   /* large records before */
+  unsigned unsynced; /* and small ones */
+  bool poison;       /* the next sync fails */
 };
+
+/* Told, and silent from then on; or not yet, and readable. */
+static const char *missed_poison(const struct watched *w, int kind) {
+  bool silent = readable_at(w, kind) == NONE;
+  if (scene.error != DURALOG_E_POISONED && silent) return "poison is not told";
+  if (scene.error == DURALOG_E_POISONED && !silent) return "poison was told";
+  return NULL;
+}
 
 static void run_scene(const struct cast *c, enum threads_fence fence,
                       unsigned preemptions) {
@@ -366,19 +432,25 @@ static void run_scene(const struct cast *c, enum threads_fence fence,
   CHECK_OK(duralog_sync(w->log));
   CHECK_OK(duralog_tick(w->log));
   CHECK_OK(duralog_watch_open(w->log, c->kind, &w->watch[c->kind]));
+  duralog_entry e = {.data = "unsynced", .size = 8};
+  for (unsigned i = 0; i < c->unsynced; i++)
+    CHECK_OK(duralog_append_batch(w->log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
   take(w, c->kind);
   scene.kind = c->kind;
-  threads_spawn(scene.threads, take_once, NULL, NULL);
+  if (c->poison) sim_fail_sync(w->sim, 1, false);
+  threads_spawn(scene.threads, c->poison ? take_or_fail : take_once, NULL,
+                NULL);
   threads_spawn(scene.threads, c->first, &level, NULL);
   if (c->second) threads_spawn(scene.threads, c->second, &level, NULL);
   if (!threads_run(scene.threads))
     test_failed(__FILE__, __LINE__, "%s; schedule %s",
                 threads_failure(scene.threads),
                 threads_schedule(scene.threads));
-  const char *what = missed(w, c->kind);
+  const char *what = c->poison ? missed_poison(w, c->kind) : missed(w, c->kind);
   if (what)
-    test_failed(__FILE__, __LINE__, "%s, and it is not readable; schedule %s",
-                what, threads_schedule(scene.threads));
+    test_failed(__FILE__, __LINE__,
+                "%s, and the descriptor says otherwise; schedule %s", what,
+                threads_schedule(scene.threads));
   sim_free(w->sim);
 }
 
@@ -680,6 +752,34 @@ static void no_interleaving_misses_a_reached_bound(struct test_place *at) {
   search_fences(&c);
 }
 
+/* The descriptor is about to be set to the clock's time when another trigger
+ * makes the tick due at once. */
+static void no_interleaving_misses_a_bound_before_its_time(
+    struct test_place *at) {
+  const struct cast c = {
+      .kind = DURALOG_WATCH_TICK,
+      .durability = {.sync_every_records = 3, .sync_interval_ms = 100},
+      .first = append_once,
+      .second = append_once,
+      .level = DURALOG_LEVEL_WRITTEN,
+      .unsynced = 1};
+  (void)at;
+  search_fences(&c);
+}
+
+static void no_interleaving_misses_poison_or_tells_it_for_ever(
+    struct test_place *at) {
+  struct cast c = {.durability = {.pagecache = true},
+                   .first = fail_to_sync,
+                   .unsynced = 1,
+                   .poison = true};
+  (void)at;
+  for (int kind = 0; kind < KINDS; kind++) {
+    c.kind = (duralog_watched)kind;
+    search(&c, FENCE_WORKS, 2);
+  }
+}
+
 /* The next segment is wanted, or there is one to be sealed. */
 static void no_interleaving_misses_work_on_segments(struct test_place *at) {
   struct cast c = {.kind = DURALOG_WATCH_TICK,
@@ -696,12 +796,15 @@ static const struct test tests[] = {
     TEST(a_tick_is_wanted_when_it_is_due),
     TEST(at_no_moment_of_a_life_is_anything_missed),
     TEST(a_host_that_ticks_when_told_does_all_there_is),
+    TEST(a_slower_sync_makes_the_next_one_due_earlier),
     TEST(poison_is_told_once_and_ends_the_watch),
     TEST(without_memory_there_is_no_watch),
     TEST(no_interleaving_with_appends_misses_the_end),
     TEST(no_interleaving_with_syncs_misses_durability),
     TEST(no_interleaving_misses_the_clock_that_begins_to_run),
     TEST(no_interleaving_misses_a_reached_bound),
+    TEST(no_interleaving_misses_a_bound_before_its_time),
+    TEST(no_interleaving_misses_poison_or_tells_it_for_ever),
     TEST(no_interleaving_misses_work_on_segments),
     TEST(a_take_whose_fence_was_refused_is_followed_by_another),
     TEST(no_interleaving_leaves_a_followers_watch_asleep),
