@@ -331,7 +331,7 @@ struct writer {
   pid_t child;
 };
 
-/* a: append ten. s: sync. c: close the log, and end. */
+/* a: append ten. o: one. s: sync. c: close the log, and end. */
 static void writer_main(void *context) {
   struct writer *w = context;
   duralog_options o = small_pagecache();
@@ -341,6 +341,7 @@ static void writer_main(void *context) {
   channel_tell(&w->done);
   for (char order; read(w->order.out, &order, 1) == 1 && order != 'c';) {
     if (order == 'a') append_numbers(log, watermarks_of(log).end, 10);
+    if (order == 'o') append_numbers(log, watermarks_of(log).end, 1);
     if (order == 's') CHECK_OK(duralog_sync(log));
     channel_tell(&w->done);
   }
@@ -458,6 +459,32 @@ static void what_a_killed_writer_left_comes_before_its_death(
   CHECK_OK(duralog_reader_close(&reader));
   CHECK_OK(duralog_watch_close(&end));
   close_log(log);
+}
+
+/* Of a lost tail the watermark tells nothing: it stays below what was taken. */
+static void an_epoch_is_told_where_the_end_went_back(struct test_place *at) {
+  struct writer w;
+  writer_begin(&w, at);
+  duralog *log = follow(at);
+  duralog_watch *end = watch_of(log, DURALOG_WATCH_END);
+  tell(&w, 'a');
+  take_until(end, 10);
+  writer_kill(&w);
+  CHECK_IS(DURALOG_E_NO_WRITER, take_error(end));
+  struct test_frames frames = frames_load(at->path);
+  file_zero(segment_path(at->path, 1), frame_of(&frames, 5)->position, 8192);
+  frames_free(&frames);
+  CHECK_EQUAL(take(end), 10);
+  writer_begin(&w, at);
+  tell(&w, 'o');
+  CHECK(readable_within(end, LIMIT_MS));
+  CHECK_EQUAL(take(end), 6);
+  tell(&w, 'a');
+  take_until(end, 16);
+  CHECK_OK(duralog_watch_close(&end));
+  close_log(log);
+  tell(&w, 'c');
+  writer_end(&w);
 }
 
 static void a_followers_watch_is_closed_while_its_thread_sleeps(
@@ -629,6 +656,7 @@ static const struct test tests[] = {
     TEST(one_append_makes_hundreds_readable),
     TEST(another_processs_writes_and_syncs_are_told),
     TEST(what_a_killed_writer_left_comes_before_its_death),
+    TEST(an_epoch_is_told_where_the_end_went_back),
     TEST(a_followers_watch_is_closed_while_its_thread_sleeps),
     TEST(a_child_can_only_close_what_it_inherited),
     TEST(a_followers_child_can_only_close_too),

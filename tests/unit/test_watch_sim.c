@@ -447,6 +447,12 @@ static void run_scene(const struct cast *c, enum threads_fence fence,
                 threads_failure(scene.threads),
                 threads_schedule(scene.threads));
   const char *what = c->poison ? missed_poison(w, c->kind) : missed(w, c->kind);
+  if (!what && !c->poison) { /* what comes afterwards is seen as well */
+    sync_once(NULL);
+    what = missed(w, c->kind);
+    append_once(&(duralog_level){DURALOG_LEVEL_WRITTEN});
+    if (!what) what = missed(w, c->kind);
+  }
   if (what)
     test_failed(__FILE__, __LINE__,
                 "%s, and the descriptor says otherwise; schedule %s", what,
