@@ -435,8 +435,9 @@ static void run_scene(const struct cast *c, enum threads_fence fence,
   duralog_entry e = {.data = "unsynced", .size = 8};
   for (unsigned i = 0; i < c->unsynced; i++)
     CHECK_OK(duralog_append_batch(w->log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
-  take(w, c->kind);
-  scene.kind = c->kind;
+  const int kind = (int)c->kind;
+  take(w, kind);
+  scene.kind = kind;
   if (c->poison) sim_fail_sync(w->sim, 1, false);
   threads_spawn(scene.threads, c->poison ? take_or_fail : take_once, NULL,
                 NULL);
@@ -446,12 +447,12 @@ static void run_scene(const struct cast *c, enum threads_fence fence,
     test_failed(__FILE__, __LINE__, "%s; schedule %s",
                 threads_failure(scene.threads),
                 threads_schedule(scene.threads));
-  const char *what = c->poison ? missed_poison(w, c->kind) : missed(w, c->kind);
+  const char *what = c->poison ? missed_poison(w, kind) : missed(w, kind);
   if (!what && !c->poison) { /* what comes afterwards is seen as well */
     sync_once(NULL);
-    what = missed(w, c->kind);
+    what = missed(w, kind);
     append_once(&(duralog_level){DURALOG_LEVEL_WRITTEN});
-    if (!what) what = missed(w, c->kind);
+    if (!what) what = missed(w, kind);
   }
   if (what)
     test_failed(__FILE__, __LINE__,
