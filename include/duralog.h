@@ -56,9 +56,9 @@
  * THREADS
  *   All functions on a duralog may be called from any thread at any time,
  *   except duralog_close, during and after which no other call may run.
- *   A duralog_reader belongs to one thread at a time; different readers are
- *   independent of each other. A reservation belongs to the thread that made
- *   it.
+ *   A duralog_reader or duralog_watch belongs to one thread at a time;
+ *   different ones are independent of each other. A reservation belongs to the
+ *   thread that made it.
  *
  * PROCESSES
  *   One live writer at most: the kernel holds a lock for it, which ends with
@@ -349,8 +349,8 @@ DURALOG_API duralog_error duralog_open(const char *path,
  * CLOSED; every function given a NULL log or reader answers CLOSED.
  *
  * Waits for the syncs. In a forked child it only frees memory.
- *   BUSY      readers are open, holds or a reservation are out; nothing was
- *             closed
+ *   BUSY      readers or watches are open, holds or a reservation are out;
+ *             nothing was closed
  *   POISONED, IO, FULL
  *             closed and freed all the same; the last records may not be
  *             durable: the next open finds out
@@ -562,6 +562,91 @@ DURALOG_API duralog_error duralog_tick(duralog *log);
 DURALOG_API duralog_error duralog_next_deadline(const duralog *log,
                                                 int64_t *in_ms);
 
+/* ------------------------------------------------------------ watches -- */
+
+/* A descriptor for the host's own epoll, poll or select. */
+typedef struct duralog_watch duralog_watch;
+
+typedef enum duralog_watched {
+  DURALOG_WATCH_END = 0,     /* `end` moved: records became visible */
+  DURALOG_WATCH_DURABLE = 1, /* `durable` moved */
+  DURALOG_WATCH_TICK = 2     /* host_driven: a call of duralog_tick is due */
+} duralog_watched;
+
+/*
+ * Watch the log: get a descriptor that becomes readable.
+ *
+ *   what   what it becomes readable for
+ *   watch  receives the handle; close it before the log
+ *
+ * It is a LEVEL: readable (POLLIN) from the moment the watermark is above what
+ * the last duralog_watch_take gave, or a tick is due, until the next take. So
+ * no wake-up is lost whether epoll is told EPOLLET or not. It is readable at
+ * first, so that what came before is not missed; and seldom for nothing, which
+ * a take that gives the same value again shows.
+ *
+ * For END and DURABLE: when readable, take, then read or acknowledge up to the
+ * value. For TICK: when readable, call duralog_tick, then take. The tick
+ * becomes due by the clock, and by what appends and waits leave to do. A tick
+ * that failed and left its work undone may be due again at once.
+ *
+ * After a failed sync it is readable until a take has returned POISONED.
+ *
+ * Following another process: the watermarks are that writer's. Readable as well
+ * where a new writer began an epoch, so that readers come to be told of it,
+ * where the writer has gone, and where its sync failed. A thread of the
+ * library's sleeps for each such watch, with all signals blocked; elsewhere
+ * there is none. Otherwise an append or a sync by another thread pays for what
+ * it wakes, and for nothing while no watch waits.
+ *
+ * Different watches are independent of each other and of all other calls; one
+ * watch belongs to one thread at a time. Takes a lock that signals take; waits
+ * for nothing else. No watch is open after:
+ *   ARGUMENT   NULL watch, an unknown `what`, TICK on a log that is not
+ *              host_driven
+ *   READ_ONLY  a snapshot, where nothing will move; TICK on a read_only log
+ *   RESOURCES  no memory, descriptor or thread; IO, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_watch_open(duralog *log, duralog_watched what,
+                                             duralog_watch **watch);
+
+/*
+ * The descriptor, to be polled for reading and nothing else: it must not be
+ * read, written or closed. Valid until duralog_watch_close, close-on-exec,
+ * above 2. -1 for NULL. Any thread, no waiting.
+ */
+DURALOG_API int duralog_watch_descriptor(const duralog_watch *watch);
+
+/*
+ * What there is now; the descriptor is unreadable until there is more.
+ *
+ *   value  NULL, or receives the watermark (END, DURABLE), or the milliseconds
+ *          until a tick is due, UINT64_MAX for "not before there is something
+ *          to do" (TICK): the descriptor becomes readable then by itself
+ *
+ * Take and then read, never the other way round: what came in between would be
+ * taken unread. Waits for no disk, except that the first one beside a new
+ * writer lists the directory.
+ *   POISONED   a sync failed, and all that had come before was given. The watch
+ *              is over: this is every later answer, and it stays unreadable
+ *              (following: this writer is over. Once for each)
+ *   NO_WRITER  following: the writer has closed the log or died, and all it
+ *              left was given. Once for each writer; then it watches for the
+ *              next one
+ *   FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_watch_take(duralog_watch *watch,
+                                             uint64_t *value);
+
+/*
+ * Close the descriptor, free the watch and set *watch to NULL. Take it out of
+ * poll sets before. Waits up to 100 ms for the thread of a follower's watch. In
+ * a forked child it closes the child's copy of the descriptor (as long as the
+ * parent has its own, an epoll that the two share goes on naming it), frees its
+ * memory and touches nothing else. CLOSED if *watch is NULL.
+ */
+DURALOG_API duralog_error duralog_watch_close(duralog_watch **watch);
+
 /* --------------------------------------------------------- statistics -- */
 
 /*
@@ -629,7 +714,8 @@ typedef struct duralog_stats {
   uint64_t failed_preparations; /* ahead of need; tried again by a tick or by
                                  * the append that needs it */
 
-  uint64_t readers;            /* open now, with the holds that are out */
+  uint64_t readers;            /* open now, with the holds that are out and the
+                                * watches */
   uint64_t oldest_unsynced_ms; /* now; as in duralog_watermarks */
 
   /* What went wrong and did no harm. */

@@ -632,15 +632,17 @@ duralog_error append_in_place(struct duralog *log, uint64_t size,
 
 /* ---- waiting ---- */
 
-/* Whoever does not wait counts towards the triggers all the same. */
+/* Whoever does not wait counts towards the triggers all the same. Where the
+ * host drives the log its tick finds them reached by itself. */
 static void trigger_sync(struct duralog *log, const struct appended *a) {
   struct policy_state s;
-  if (log->policy_idle || log->host_driven) return;
+  bool nobody_asks = log->host_driven && !atomic_load(&log->watching);
+  if (log->policy_idle || nobody_asks) return;
   policy_state_of(log, &s);
   s.end = a->end;
   s.end_bytes = a->end_bytes;
   if (policy_deadline(&log->policy, &s) == 0 &&
-      !atomic_exchange(&log->sync_wanted, true))
+      (log->host_driven || !atomic_exchange(&log->sync_wanted, true)))
     log_kick(log, WORKER_SYNCER);
 }
 

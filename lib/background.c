@@ -328,6 +328,10 @@ static uint64_t prepare_deadline(const struct duralog *log) {
   return idle ? NONE : 0;
 }
 
+uint64_t background_deadline(const struct duralog *log) {
+  return min_u64(sync_deadline(log), prepare_deadline(log));
+}
+
 /* ---- the threads ---- */
 
 /* A failure has its way to the host: poison, or the append that needs what
@@ -424,7 +428,7 @@ duralog_error duralog_tick(duralog *log) {
 
 static duralog_error next_deadline(const duralog *log, int64_t *in_ms) {
   if (!in_ms) return DURALOG_E_ARGUMENT;
-  uint64_t deadline = min_u64(sync_deadline(log), prepare_deadline(log));
+  uint64_t deadline = background_deadline(log);
   uint64_t now = log->io->now(log->io);
   if (deadline == NONE)
     *in_ms = -1;

@@ -332,6 +332,7 @@ duralog_error follow_met(struct duralog *log, struct follow_place *p,
 struct sleeper {
   struct duralog *log;
   struct follow_place *place; /* NULL: nobody to be told of epochs */
+  struct follow_vigil *vigil; /* of a watch, or NULL */
   _Atomic uint64_t *buried;
   bool durable;
   uint64_t offset, deadline, looked_at;
@@ -345,6 +346,9 @@ static duralog_error sleeper_look(struct sleeper *s) {
     duralog_error error = follow_epoch(log, s->place, s->offset);
     if (error) return error;
   }
+  if (s->vigil && (atomic_load(&s->vigil->stop) ||
+                   atomic_load(&log->epoch) != s->vigil->epoch))
+    return DURALOG_E_EPOCH;
   uint64_t mark = atomic_load(s->durable ? &log->durable : &log->end);
   return mark > s->offset ? DURALOG_OK : DURALOG_E_AT_END;
 }
@@ -371,6 +375,16 @@ static void look_for_another_control(struct duralog *log) {
   if (!better) control_close(&log->directory, other);
 }
 
+/* To each who waits, but once to a watch. */
+static duralog_error tell_poison(struct sleeper *s, uint64_t generation) {
+  if (!s->vigil) return DURALOG_E_POISONED;
+  duralog_error error = sleeper_look(s);
+  if (error != DURALOG_E_AT_END) return error;
+  bool told = s->vigil->poisoned == generation;
+  s->vigil->poisoned = generation;
+  return told ? DURALOG_OK : DURALOG_E_POISONED;
+}
+
 /* How it stands with the writer: NO_WRITER is said once for each. OK: there is
  * one, or it was said; `*gone` then. */
 static duralog_error look_at_writer(struct sleeper *s, bool *gone) {
@@ -381,13 +395,15 @@ static duralog_error look_at_writer(struct sleeper *s, bool *gone) {
   *gone = locked == 0 || state == CONTROL_CLOSED;
   s->looked_at = log->io->now(log->io);
   if (locked != 0) look_for_another_control(log);
-  if (!*gone)
-    return state == CONTROL_POISONED ? DURALOG_E_POISONED : DURALOG_OK;
   uint64_t generation = atomic_load(&log->follow->generation);
-  if (atomic_exchange(s->buried, generation) == generation) return DURALOG_OK;
+  if (!*gone && state != CONTROL_POISONED) return DURALOG_OK;
+  if (!*gone) return tell_poison(s, generation);
   /* What it left behind comes first. */
   duralog_error error = sleeper_look(s);
-  return error == DURALOG_E_AT_END ? DURALOG_E_NO_WRITER : error;
+  if (error != DURALOG_E_AT_END) return error;
+  return atomic_exchange(s->buried, generation) == generation
+             ? DURALOG_OK
+             : DURALOG_E_NO_WRITER;
 }
 
 /* One nap: until woken, or as long as may be slept without a look at the
@@ -416,32 +432,48 @@ static duralog_error nap(struct sleeper *s) {
   return error;
 }
 
+static duralog_error sleep_on(struct sleeper *s) {
+  struct duralog *log = s->log;
+  io_env *io = log->io;
+  for (;;) {
+    duralog_error error = sleeper_look(s);
+    if (error != DURALOG_E_AT_END) return error;
+    uint64_t now = io->now(io);
+    bool writable, gone = false;
+    uint32_t state = atomic_load(&current(log->follow, &writable)->state);
+    if (now >= s->deadline || state != CONTROL_LIVE ||
+        now - s->looked_at >= LOOK_NS) {
+      error = look_at_writer(s, &gone);
+      if (error) return error;
+    }
+    if (now >= s->deadline) return DURALOG_E_TIMEOUT;
+    error = nap(s);
+    if (error != DURALOG_E_AT_END) return error;
+  }
+}
+
 duralog_error follow_wait(struct duralog *log, struct follow_place *place,
                           duralog_level level, uint64_t offset,
                           uint64_t deadline) {
-  io_env *io = log->io;
   struct sleeper s = {.log = log,
                       .place = place,
                       .buried = place ? &place->buried : &log->follow->buried,
                       .durable = level == DURALOG_LEVEL_DURABLE,
                       .offset = offset,
                       .deadline = deadline,
-                      .looked_at = io->now(io)};
-  for (;;) {
-    duralog_error error = sleeper_look(&s);
-    if (error != DURALOG_E_AT_END) return error;
-    uint64_t now = io->now(io);
-    bool writable, gone = false;
-    uint32_t state = atomic_load(&current(log->follow, &writable)->state);
-    if (now >= deadline || state != CONTROL_LIVE ||
-        now - s.looked_at >= LOOK_NS) {
-      error = look_at_writer(&s, &gone);
-      if (error) return error;
-    }
-    if (now >= deadline) return DURALOG_E_TIMEOUT;
-    error = nap(&s);
-    if (error != DURALOG_E_AT_END) return error;
-  }
+                      .looked_at = log->io->now(log->io)};
+  return sleep_on(&s);
+}
+
+duralog_error follow_watch(struct duralog *log, struct follow_vigil *v) {
+  struct sleeper s = {.log = log,
+                      .vigil = v,
+                      .buried = &v->buried,
+                      .durable = v->durable,
+                      .offset = v->offset,
+                      .deadline = NONE,
+                      .looked_at = log->io->now(log->io)};
+  return sleep_on(&s);
 }
 
 /* ---- beginning and end ---- */

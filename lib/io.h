@@ -160,6 +160,12 @@ struct duralog_environment {
   bool (*fence_shared)(io_env *);
   bool (*fence_join)(io_env *);
 
+  /* A descriptor for the host to poll, closed like a file. Readable or not as
+   * it was set last: now for 0, not for NONE; one that is timed from the
+   * deadline on. Not readable at first. */
+  int (*event_open)(io_env *, bool timed);
+  void (*event_set)(io_env *, int event, bool timed, uint64_t deadline);
+
   /* A thread with all signals blocked. */
   int (*thread_start)(io_env *, void (*body)(void *), void *context,
                       void **thread);

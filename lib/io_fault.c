@@ -71,6 +71,8 @@ const struct io_fault_point io_fault_points[] = {
     {"io/wait_shared", {EINTR}},
     {"io/fence_shared", {ENOSYS}},
     {"io/fence_join", {ENOSYS}},
+    /* eventfd and timerfd_create */
+    {"io/event_open", {NO_DESCRIPTOR, ENOMEM, ENODEV}},
     {"io/thread_start", {EAGAIN, ENOMEM, EPERM}},
     {"io/owner_word", {ENOMEM}},
 #define SYNC_POINT(name, text) {"sync/" text, {SYNC_ERRORS}},
@@ -164,6 +166,8 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("tick/synced"),
     STEP_POINT("wait/durable"),
     STEP_POINT("wait/visible"),
+    STEP_POINT("watch/armed"),
+    STEP_POINT("watch/opened"),
     {NULL, {0}}};
 
 static struct io_fault *fault_of(io_env *io) { return io->world; }
@@ -402,6 +406,14 @@ static bool fault_fence_shared(io_env *io) {
 static bool fault_fence_join(io_env *io) {
   return !fiu_fail("io/fence_join") && inner(io)->fence_join(inner(io));
 }
+static int fault_event_open(io_env *io, bool timed) {
+  FAIL_POINT("io/event_open");
+  return inner(io)->event_open(inner(io), timed);
+}
+static void fault_event_set(io_env *io, int event, bool timed,
+                            uint64_t deadline) {
+  inner(io)->event_set(inner(io), event, timed, deadline);
+}
 static int fault_thread_start(io_env *io, void (*body)(void *), void *context,
                               void **thread) {
   FAIL_POINT("io/thread_start");
@@ -471,6 +483,8 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .wake_shared = fault_wake_shared,
                       .fence_shared = fault_fence_shared,
                       .fence_join = fault_fence_join,
+                      .event_open = fault_event_open,
+                      .event_set = fault_event_set,
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
                       .thread_self = fault_thread_self,

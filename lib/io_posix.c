@@ -21,11 +21,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -544,7 +546,7 @@ static void posix_free(io_env *io, void *memory) {
   free(memory);
 }
 
-/* ---- waiting, threads ---- */
+/* ---- waiting ---- */
 
 static int futex_wait(int operation, _Atomic uint32_t *word, uint32_t value,
                       uint64_t deadline) {
@@ -599,6 +601,48 @@ static bool posix_fence_join(io_env *io) {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0,
                  0) == 0;
 }
+
+/* ---- descriptors to be polled ---- */
+
+static int posix_event_open(io_env *io, bool timed) {
+  (void)io;
+  int cancel = cancel_off();
+  int event = above_stderr(
+      timed ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+            : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  cancel_restore(cancel);
+  return event;
+}
+
+/* Setting a timer forgets that it had expired. */
+static void timer_set(int event, uint64_t deadline) {
+  struct itimerspec t = {.it_value = {0, 0}}; /* never */
+  if (deadline != NONE) {
+    t.it_value.tv_sec = (time_t)(deadline / 1000000000u);
+    t.it_value.tv_nsec = (long)(deadline % 1000000000u);
+  }
+  if (deadline == 0) t.it_value.tv_nsec = 1; /* long past */
+  (void)timerfd_settime(event, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+static void posix_event_set(io_env *io, int event, bool timed,
+                            uint64_t deadline) {
+  (void)io;
+  int cancel = cancel_off();
+  uint64_t count = 1;
+  /* Each write is a new edge. Nobody but us reads, so that it cannot block. */
+  ssize_t n = 0;
+  if (timed)
+    timer_set(event, deadline);
+  else if (deadline == 0)
+    n = write(event, &count, sizeof count);
+  else
+    n = read(event, &count, sizeof count);
+  (void)n; /* EAGAIN: it is so already */
+  cancel_restore(cancel);
+}
+
+/* ---- threads ---- */
 
 struct posix_thread {
   pthread_t id;
@@ -691,6 +735,8 @@ io_env *io_posix(void) {
       .wake_shared = posix_wake_shared,
       .fence_shared = posix_fence_shared,
       .fence_join = posix_fence_join,
+      .event_open = posix_event_open,
+      .event_set = posix_event_set,
       .thread_start = posix_thread_start,
       .thread_join = posix_thread_join,
       .thread_self = posix_thread_self,

@@ -6,9 +6,13 @@
 
 enum { HANDLES_MAX = 512 };
 
+enum handle_kind { FILE_HANDLE, DIRECTORY_HANDLE, EVENT_HANDLE };
+
 struct sim_handle {
-  bool used, directory;
+  bool used;
+  enum handle_kind kind;
   int index;
+  uint64_t readable_at; /* an event */
 };
 
 struct allocation {
@@ -66,10 +70,10 @@ static void op_step(io_env *io, const char *name) { event(world(io), name); }
 
 /* ---- handles ---- */
 
-static int handle_new(struct sim *s, bool directory, int index) {
+static int handle_new(struct sim *s, enum handle_kind kind, int index) {
   for (int i = 0; i < HANDLES_MAX; i++)
     if (!s->handles[i].used) {
-      s->handles[i] = (struct sim_handle){true, directory, index};
+      s->handles[i] = (struct sim_handle){true, kind, index, NONE};
       if (i >= s->handle_count) s->handle_count = i + 1;
       return i;
     }
@@ -108,7 +112,7 @@ static int op_dir_remove(io_env *io, const char *path) {
 
 static int op_dir_open(io_env *io, const char *path) {
   int i = sim_directory_find(&world(io)->disk, path);
-  return i < 0 ? i : handle_new(world(io), true, i);
+  return i < 0 ? i : handle_new(world(io), DIRECTORY_HANDLE, i);
 }
 
 /* Whether a sync fails, is skipped, or is to be done. */
@@ -181,14 +185,14 @@ static int file_create(struct sim *s, struct sim_directory *d, const char *name,
   event(s, "io/file_create");
   if (s->shut_down) return -EIO;
   for (int h = 0; h < s->handle_count; h++)
-    if (s->handles[h].used && !s->handles[h].directory)
+    if (s->handles[h].used && s->handles[h].kind == FILE_HANDLE)
       held[s->handles[h].index] = true;
   int file = sim_file_new(&s->disk, held, SIM_FILES_MAX);
   if (file < 0) return file;
   int result = sim_name_set(d, name, file);
   if (!result && scratch) sim_name_settle(d, name);
   s->disk.files[file].scratch = scratch;
-  return result ? result : handle_new(s, false, file);
+  return result ? result : handle_new(s, FILE_HANDLE, file);
 }
 
 static int op_file_open(io_env *io, int dir, const char *name, int flags,
@@ -202,13 +206,13 @@ static int op_file_open(io_env *io, int dir, const char *name, int flags,
                      : file_create(s, d, name, (flags & IO_SCRATCH) != 0);
   if (file < 0) return file;
   s->disk.files[file].late_error = false; /* told to older descriptors only */
-  return handle_new(s, false, file);
+  return handle_new(s, FILE_HANDLE, file);
 }
 
 static int op_close(io_env *io, int handle) {
   struct sim *s = world(io);
   struct sim_handle *h = &s->handles[handle];
-  if (!h->directory && s->disk.files[h->index].locked_by == handle + 1)
+  if (h->kind == FILE_HANDLE && s->disk.files[h->index].locked_by == handle + 1)
     s->disk.files[h->index].locked_by = 0;
   h->used = false;
   return 0;
@@ -445,6 +449,18 @@ static bool op_fence_all(io_env *io) {
   return true;
 }
 
+static int op_event_open(io_env *io, bool timed) {
+  (void)timed;
+  return handle_new(world(io), EVENT_HANDLE, 0);
+}
+
+static void op_event_set(io_env *io, int event, bool timed, uint64_t deadline) {
+  struct sim_handle *h = &world(io)->handles[event];
+  if (!h->used || h->kind != EVENT_HANDLE) abort();
+  if (!timed && deadline != 0 && deadline != NONE) abort();
+  h->readable_at = deadline;
+}
+
 static int op_thread_start(io_env *io, void (*body)(void *), void *context,
                            void **thread) {
   (void)io;
@@ -525,6 +541,8 @@ static const struct duralog_environment operations = {
     .wake_shared = op_wake,
     .fence_shared = op_fence_all,
     .fence_join = op_fence_all,
+    .event_open = op_event_open,
+    .event_set = op_event_set,
     .thread_start = op_thread_start,
     .thread_self = op_thread_self,
     .owner_word = op_owner_word,
@@ -693,6 +711,14 @@ size_t sim_open_handles(const struct sim *s) {
   size_t n = 0;
   for (int i = 0; i < s->handle_count; i++) n += s->handles[i].used;
   return n;
+}
+
+uint64_t sim_event_at(const struct sim *s, int event) {
+  return s->handles[event].readable_at;
+}
+
+bool sim_event_readable(const struct sim *s, int event) {
+  return sim_event_at(s, event) <= s->now;
 }
 
 size_t sim_allocations(const struct sim *s) { return s->allocation_count; }

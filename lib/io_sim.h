@@ -95,6 +95,10 @@ uint64_t sim_sync_count(const struct sim *, enum io_sync_reason);
 /* Handles open and pieces of memory allocated, for leak checks. */
 size_t sim_open_handles(const struct sim *);
 size_t sim_allocations(const struct sim *);
+/* When a descriptor that is polled is readable (0: now, NONE: never); whether
+ * it is. */
+uint64_t sim_event_at(const struct sim *, int event);
+bool sim_event_readable(const struct sim *, int event);
 /* Checksums over all that is durable; over all that the program sees. */
 uint64_t sim_disk_checksum(const struct sim *);
 uint64_t sim_seen_checksum(const struct sim *);

@@ -419,6 +419,14 @@ static bool threads_fence_join(io_env *io) {
   return world(io)->options.fence != FENCE_REFUSED;
 }
 
+/* The time of whoever sets it is ours, and so has to be that of who asks. */
+static void threads_event_set(io_env *io, int event, bool timed,
+                              uint64_t deadline) {
+  struct threads *t = world(io);
+  point(t, NULL);
+  t->inner->event_set(t->inner, event, timed, deadline);
+}
+
 static int threads_start(io_env *io, void (*body)(void *), void *context,
                          void **thread) {
   struct threads *t = world(io);
@@ -539,6 +547,7 @@ PASS(access,
      (io_env * io, const struct io_range *ranges, size_t count,
       void (*body)(void *), void *context, const void **at),
      (inner, ranges, count, body, context, at))
+PASS(event_open, (io_env * io, bool timed), (inner, timed))
 PASS(random, (io_env * io, void *bytes, size_t size), (inner, bytes, size))
 #undef PASS
 
@@ -608,6 +617,8 @@ static const struct duralog_environment operations = {
     .wake_shared = threads_wake,
     .fence_shared = threads_fence_shared,
     .fence_join = threads_fence_join,
+    .event_open = threads_event_open,
+    .event_set = threads_event_set,
     .thread_start = threads_start,
     .thread_join = threads_join,
     .thread_self = threads_self,

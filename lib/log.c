@@ -79,11 +79,13 @@ void log_wake_readers(struct duralog *log) {
   atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_READERS);
   atomic_fetch_add(&log->end_word, 1);
   log->io->wake(log->io, &log->end_word, INT_MAX);
+  log_signal(log, WATCHED_END);
 }
 
 void log_wake_durable(struct duralog *log) {
   if (atomic_load(&log->control->attention) & CONTROL_DURABLE_SLEEPERS)
     control_wake(log->control, log->io, CONTROL_DURABLE_SLEEPERS);
+  log_signal(log, WATCHED_DURABLE);
   if (atomic_load(&log->durable_sleepers) == 0) return;
   atomic_fetch_add(&log->durable_word, 1);
   log->io->wake(log->io, &log->durable_word, INT_MAX);
@@ -91,9 +93,13 @@ void log_wake_durable(struct duralog *log) {
 
 void log_kick(struct duralog *log, enum worker_kind kind) {
   struct worker *worker = &log->workers[kind];
-  if (log->host_driven) return;
+  if (log->host_driven && !atomic_load(&log->watching)) return;
   if (kind == WORKER_SYNCER)
     atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_SYNCER);
+  if (log->host_driven) {
+    log_signal(log, WATCHED_TICK);
+    return;
+  }
   atomic_fetch_add(&worker->word, 1);
   log->io->wake(log->io, &worker->word, 1);
 }
@@ -114,6 +120,7 @@ static duralog_error poison(struct duralog *log, int os_error,
   log->io->wake(log->io, &log->durable_word, INT_MAX);
   reserve_poisoned(log);
   log_wake_readers(log);
+  log_signal(log, WATCHED_ALL);
   share_poison(log);
   return DURALOG_E_POISONED;
 }

@@ -10,10 +10,11 @@
  *   freeze                     `poisoned`; `durable` besides the lead
  *   nobody                     struct log_counts
  *   the diagnostic's lock      the diagnostic
+ *   the watches' lock          the list of watches, and what is armed
  * Locks are taken in the order preparation, sync lead, append, catalog,
- * freeze, diagnostic. Nothing slow is done under the append lock, but that a
- * host may keep it with a reservation: so nobody waits for it with another lock
- * in hand once appending has begun (reserve.c).
+ * freeze, diagnostic or watches. Nothing slow is done under the append lock,
+ * but that a host may keep it with a reservation: so nobody waits for it with
+ * another lock in hand once appending has begun (reserve.c).
  */
 #ifndef DURALOG_LOG_H
 #define DURALOG_LOG_H
@@ -34,11 +35,20 @@ enum block_bit {
 /* Who wants to be told of appends. */
 enum attention_bit {
   ATTENTION_READERS = 1, /* someone sleeps until `end` moves */
-  ATTENTION_SYNCER = 2   /* the syncing thread sleeps, perhaps for good */
+  ATTENTION_SYNCER = 2   /* the syncing thread sleeps, perhaps for good, or
+                          * the host does until a tick is due */
 };
 
 /* The library's own threads. */
 enum worker_kind { WORKER_SYNCER, WORKER_PREPARER, WORKERS };
+
+/* What watches may be signalled of, as bits. */
+enum watch_bit {
+  WATCHED_END = 1 << DURALOG_WATCH_END,
+  WATCHED_DURABLE = 1 << DURALOG_WATCH_DURABLE,
+  WATCHED_TICK = 1 << DURALOG_WATCH_TICK,
+  WATCHED_ALL = WATCHED_END | WATCHED_DURABLE | WATCHED_TICK
+};
 
 struct worker {
   struct duralog *log;
@@ -158,6 +168,10 @@ struct duralog {
   /* Sleepers for `end` and `durable`. */
   _Atomic uint32_t end_word, durable_word, durable_sleepers;
 
+  _Atomic uint32_t watching;     /* enum watch_bit: there is such a watch */
+  struct mutex watch_lock;       /* the list, and whether each is armed */
+  struct duralog_watch *watches; /* not a follower's */
+
   _Alignas(CACHE_LINE) struct sync_lead lead;
 
   /* Accepted by recovery, not known durable: write again before the next
@@ -187,7 +201,7 @@ struct duralog {
   struct worker workers[WORKERS];
   _Atomic bool stop_workers;
 
-  _Atomic uint32_t readers; /* open readers and holds */
+  _Atomic uint32_t readers; /* open readers, holds and watches */
 
   _Atomic bool poisoned;
   struct mutex freeze; /* to set `poisoned`, and to move `durable` if it is not:
@@ -339,6 +353,14 @@ duralog_error wait_visible(struct duralog *, uint64_t offset,
 duralog_error wait_durable(struct duralog *, uint64_t offset,
                            uint64_t deadline);
 
+/* ---- watch.c ---- */
+
+void watch_signal(struct duralog *, uint32_t kinds);
+/* Make the descriptors of these kinds readable that were armed. */
+static inline void log_signal(struct duralog *log, uint32_t kinds) {
+  if (UNLIKELY(atomic_load(&log->watching) & kinds)) watch_signal(log, kinds);
+}
+
 /* ---- host_policy.c ---- */
 
 /* After an append: ask the host's policy, which is there, whether to sync. */
@@ -348,6 +370,7 @@ bool host_policy_wants(struct duralog *, struct policy_state *);
 /* When to ask it by the clock; NONE if there is none. */
 uint64_t host_policy_deadline(const struct duralog *,
                               const struct policy_state *);
+
 /* ---- share.c: what other processes see of a writer ---- */
 
 /* Build the control file from what the log is now. An errno, where it cannot
@@ -402,6 +425,20 @@ duralog_error follow_up(struct duralog *);
 duralog_error follow_wait(struct duralog *, struct follow_place *,
                           duralog_level, uint64_t offset, uint64_t deadline);
 
+/* What a follower's watch waits beyond. */
+struct follow_vigil {
+  bool durable;
+  uint64_t offset, epoch;
+  uint64_t poisoned;       /* generation whose poison it was told of */
+  _Atomic uint64_t buried; /* as in struct follow_place */
+  _Atomic bool stop;       /* it wants to know nothing more */
+};
+
+/* Sleep until the watermark or the epoch is another one, or there is something
+ * else to tell of the writer: OK, E_EPOCH, E_NO_WRITER, E_POISONED. Up to 100
+ * ms longer after `stop`. */
+duralog_error follow_watch(struct duralog *, struct follow_vigil *);
+
 /* ---- reader.c ---- */
 
 struct follow_place *reader_follow_place(duralog_reader *);
@@ -411,8 +448,9 @@ struct follow_place *reader_follow_place(duralog_reader *);
 duralog_error prepare_next(struct duralog *);
 /* The first append: raise the epoch, durably. `need` is that append's size. */
 duralog_error begin_epoch(struct duralog *, uint64_t need);
-duralog_error background_seal(struct duralog *); /* what is finished */
-int background_start(struct duralog *);          /* the threads */
+duralog_error background_seal(struct duralog *);      /* what is finished */
+uint64_t background_deadline(const struct duralog *); /* of the next tick */
+int background_start(struct duralog *);               /* the threads */
 void background_stop(struct duralog *);
 
 #endif

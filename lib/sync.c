@@ -367,11 +367,14 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
   }
   if (error) return error;
   uint64_t now = log->io->now(log->io);
+  bool slower = now - began > atomic_load(&log->sync_ns);
   atomic_store(&log->sync_ns, now - began);
   error = advance(log, c.end, c.bytes);
   if (error) return error;
   /* Behind `durable`: by then no append can return by its age alone. */
   atomic_store(&log->synced_at, began);
+  /* The next one is due earlier than a watch may have been set to. */
+  if (slower && log->policy.interval_ns != NONE) log_signal(log, WATCHED_TICK);
   return log->strict ? DURALOG_OK : renew_mark(log, c.bytes, now);
 }
 

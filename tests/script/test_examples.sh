@@ -44,7 +44,7 @@ kv_remembers_what_it_was_told() {
 }
 
 small_examples_are_small() {
-  for file in hello group_commit kv tailing; do
+  for file in hello group_commit kv tailing event_loop; do
     [ "$(wc -l <examples/$file.c)" -lt 80 ] || { echo "$file.c has 80 lines or more"; return 1; }
   done
 }
@@ -68,6 +68,17 @@ tailing_sees_all_of_a_killed_writer_and_the_next() {
   exec 4>"$work/input" && echo three >&4 && line_is 5 '2 three' && echo four >&4 && line_is 5 '3 four' &&
     exec 4>&- && line_is 6 'the writer has gone' && kill $tailing &&
     "$build/examples/tailing" "$work/tailed" 0 2>/dev/null | tail -n 1 | grep -q '^3 four$'
+}
+
+# Slow lines too: in between the loop waits for nothing but its descriptors.
+an_event_loop_makes_all_lines_durable() {
+  { seq 3000; sleep 0.2; seq 3001 3002; printf last; } |
+    "$build/examples/event_loop" "$work/loop" >"$work/acknowledged" &&
+    [ "$(tail -n 1 "$work/acknowledged")" = 'durable up to 3003' ] &&
+    [ "$(wc -l <"$work/acknowledged")" -ge 3 ] &&
+    [ "$(wc -l <"$work/acknowledged")" -le 100 ] &&
+    $tool cat "$work/loop" >"$work/lines.out" && { seq 3002; echo last; } | cmp - "$work/lines.out" &&
+    seq 5 | "$build/examples/event_loop" "$work/loop" | tail -n 1 | grep -qx 'durable up to 3008'
 }
 
 readme_program_compiles_and_runs() {
@@ -237,7 +248,7 @@ installation_compiles_links_and_goes_away() {
 }
 
 for test in hello_greets_again group_commit_checks_itself tailing_sees_all_of_a_killed_writer_and_the_next \
-  kv_remembers_what_it_was_told small_examples_are_small \
+  kv_remembers_what_it_was_told small_examples_are_small an_event_loop_makes_all_lines_durable \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \

@@ -73,6 +73,7 @@ static void plot_life(struct story *s) {
     open_with_threads(s);
   if (s->sim && s->now.mode == MODE_BYTES) made_by_the_host(s);
   if (!story_open(s, &o, DURALOG_OK)) return;
+  story_watch(s);
   append_many(s, 2, SINGLE, DURALOG_LEVEL_DEFAULT);
   append_many(s, 5, SINGLE, DURALOG_LEVEL_WRITTEN);
   story_tick(s); /* seals what was finished, perhaps before any sync of it */
@@ -341,6 +342,7 @@ static void after_death(struct story *s) {
   s->floor = s->end;
   s->fault.maps = 0;
   s->log = NULL;
+  memset(s->watches, 0, sizeof s->watches);
   s->poisoned = false;
   if (!s->sim) return;
   sim_set_room(s->sim, 0);

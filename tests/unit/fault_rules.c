@@ -30,6 +30,8 @@ static const uint32_t documented[] = {
                      BIT(E_CORRUPT) | BIT(E_PERMISSION) | BIT(E_READ_ONLY) |
                      BIT(E_FULL) | BIT(E_RESOURCES) | BIT(E_IO) |
                      BIT(E_POISONED),
+    [CALL_WATCH_OPEN] = BIT(E_RESOURCES) | BIT(E_IO),
+    [CALL_WATCH_TAKE] = BIT(E_POISONED),
 };
 
 static uint32_t meaning(int os_error, bool opening) {

@@ -151,6 +151,53 @@ static duralog_watermarks watermarks(struct story *s) {
   return w;
 }
 
+/* ---- watches ---- */
+
+static bool readable(const struct story *s, int kind) {
+  return !s->sim ||
+         sim_event_readable(s->sim, duralog_watch_descriptor(s->watches[kind]));
+}
+
+static void look_at_watch(struct story *s, int kind, uint64_t mark) {
+  bool tick = kind == DURALOG_WATCH_TICK;
+  if (!readable(s, kind)) {
+    CHECK(s->poisoned || tick || mark <= s->taken[kind]);
+    return;
+  }
+  duralog_error error = duralog_watch_take(s->watches[kind], &s->taken[kind]);
+  /* A call whose answer has not been looked at yet may be what failed. */
+  if (error) went_well(s, CALL_WATCH_TAKE, error, DURALOG_OK);
+  if (!error && !tick) CHECK_EQUAL(s->taken[kind], mark);
+  if (error == DURALOG_E_POISONED && s->sim) CHECK(!readable(s, kind));
+}
+
+static void look_at_watches(struct story *s, const duralog_watermarks *w) {
+  const uint64_t marks[] = {w->end, w->durable, 0};
+  for (int kind = 0; kind < 3; kind++)
+    if (s->watches[kind]) look_at_watch(s, kind, marks[kind]);
+}
+
+void story_watch(struct story *s) {
+  for (int kind = 0; kind < 3; kind++) {
+    duralog_watch **watch = &s->watches[kind];
+    struct resources before = resources_now(s);
+    duralog_error error =
+        duralog_watch_open(s->log, (duralog_watched)kind, watch);
+    if (!went_well(s, CALL_WATCH_OPEN, error, DURALOG_OK)) {
+      CHECK(*watch == NULL);
+      check_resources(s, &before);
+      if (s->now.ever) continue;
+      CHECK_OK(duralog_watch_open(s->log, (duralog_watched)kind, watch));
+    }
+    CHECK(readable(s, kind));
+  }
+}
+
+static void watches_close(struct story *s) {
+  for (int kind = 0; kind < 3; kind++)
+    if (s->watches[kind]) CHECK_OK(duralog_watch_close(&s->watches[kind]));
+}
+
 void story_look(struct story *s) {
   duralog_watermarks w = watermarks(s);
   CHECK(w.end >= s->end);
@@ -158,6 +205,7 @@ void story_look(struct story *s) {
   s->end = w.end;
   if (w.end > s->tried) s->tried = w.end;
   if (w.durable > s->promised) s->promised = w.durable;
+  look_at_watches(s, &w);
 }
 
 /* The first answer of that kind: `durable` stays where it is from now on. */
@@ -224,6 +272,7 @@ void story_close(struct story *s) {
   story_look(s);
   bool read_only = duralog_sync(s->log) == DURALOG_E_READ_ONLY;
   story_look(s);
+  watches_close(s);
   duralog_error error = duralog_close(&s->log);
   CHECK(s->log == NULL);
   went_well(s, CALL_CLOSE, error, DURALOG_OK);
@@ -251,6 +300,7 @@ void story_kill(struct story *s) {
   s->log = NULL;
   s->poisoned = false;
   s->floor = s->end;
+  memset(s->watches, 0, sizeof s->watches);
 }
 
 /* ---- appending ---- */

@@ -77,6 +77,10 @@ struct story {
   bool follows;      /* the same */
   uint64_t frozen;   /* `durable` when it was */
 
+  /* What watches the open handle, or NULL; by duralog_watched. */
+  duralog_watch *watches[3];
+  uint64_t taken[3];
+
   uint64_t surfaced;            /* errors that the fault came out as */
   duralog_salvage_report whole; /* of a salvage without faults */
 };
@@ -108,6 +112,8 @@ void story_sync(struct story *);
 void story_wait(struct story *);
 void story_read(struct story *);
 void story_segments(struct story *);
+/* Watch the handle until it is closed: nothing that moves is missed. */
+void story_watch(struct story *);
 /* A follower's reader takes all there is, from `*position` on. */
 void story_follow(struct story *, duralog *follower, duralog_reader *,
                   uint64_t *position);
@@ -145,7 +151,9 @@ enum call {
   CALL_HOLD,
   CALL_READER_WAIT,
   CALL_SEGMENT,
-  CALL_SALVAGE
+  CALL_SALVAGE,
+  CALL_WATCH_OPEN,
+  CALL_WATCH_TAKE
 };
 
 /* NULL, or what is wrong with this answer to this fault. */

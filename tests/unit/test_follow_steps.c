@@ -7,6 +7,7 @@
  * is a nap that does not end (I31).
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "control.h"
 #include "io_sim.h"
@@ -265,6 +266,44 @@ static void no_interleaving_leaves_a_durable_reader_asleep(
   no_interleaving_leaves_a_sleeper(DURALOG_LEVEL_DURABLE);
 }
 
+/* ---- the last word of a writer ---- */
+
+static duralog **leaving; /* appends once more and closes, when looked for */
+
+static int locked_after_leaving(io_env *io, int dir, const char *name) {
+  duralog *log = leaving ? *leaving : NULL;
+  leaving = NULL;
+  if (log) {
+    append_numbers(log, 1, 1);
+    close_log(log);
+  }
+  struct duralog_environment *e = (struct duralog_environment *)(uintptr_t)io;
+  return sim_environment(e->world)->locked(io, dir, name);
+}
+
+/* It wrote and went between a sleeper's look at the end and the one at it. */
+static void a_last_record_does_not_hide_that_its_writer_has_gone(
+    struct test_place *at) {
+  struct world w;
+  struct duralog_environment io;
+  world_begin(&w, at->copying);
+  sim_on_event(w.sim, NULL, NULL);
+  io = *w.options.environment;
+  io.locked = locked_after_leaving;
+  w.options.environment = &io;
+  duralog *log = open_with(DIRECTORY, &w.options);
+  append_numbers(log, 0, 1);
+  follow_open(&w);
+  duralog_record r;
+  CHECK_OK(duralog_read_next(w.reader, &r));
+  leaving = &log;
+  CHECK_OK(duralog_reader_wait(w.reader, 1000));
+  CHECK_OK(duralog_read_next(w.reader, &r));
+  CHECK_IS(DURALOG_E_NO_WRITER, duralog_reader_wait(w.reader, 1000));
+  CHECK_IS(DURALOG_E_TIMEOUT, duralog_reader_wait(w.reader, 1000));
+  world_end(&w);
+}
+
 /* ---- no wake-up is lost ---- */
 
 /* The operating system, but no nap ends before someone ends it: what waits in
@@ -296,7 +335,23 @@ static struct duralog_environment environment_without_looks(void) {
   return e;
 }
 
+/* A watch instead of a wait: its thread is who sleeps. The last move is not
+ * taken, so that nobody sleeps on when the watch is closed. */
+static void hear_by_watch(duralog *log, duralog_watch *watch,
+                          duralog_level level, uint64_t offset, bool last) {
+  struct pollfd p = {.fd = duralog_watch_descriptor(watch), .events = POLLIN};
+  for (;;) {
+    if (poll(&p, 1, LIMIT_MS) == 0) atomic_fetch_add(lost, 1);
+    duralog_watermarks m = watermarks_of(log);
+    bool there = (level == DURALOG_LEVEL_DURABLE ? m.durable : m.end) > offset;
+    if (there && last) return;
+    CHECK_OK(duralog_watch_take(watch, NULL));
+    if (there) return;
+  }
+}
+
 struct player {
+  bool watches;
   const char *mine, *theirs;
   duralog_level level;
   uint64_t rounds;
@@ -333,15 +388,26 @@ static void play(void *context) {
   theirs = open_reporting(p->theirs, &f, &report);
   CHECK(report.follows);
   duralog_reader *reader = reader_of(theirs, p->level);
+  duralog_watch *watch = NULL;
+  if (p->watches)
+    CHECK_OK(duralog_watch_open(theirs,
+                                p->level == DURALOG_LEVEL_DURABLE
+                                    ? DURALOG_WATCH_DURABLE
+                                    : DURALOG_WATCH_END,
+                                &watch));
   for (uint64_t i = 0; i < p->rounds; i++) {
     duralog_record r;
     if (p->begins) add_one(mine, i);
-    CHECK_OK(duralog_reader_wait(reader, -1));
+    if (watch)
+      hear_by_watch(theirs, watch, p->level, i, i + 1 == p->rounds);
+    else
+      CHECK_OK(duralog_reader_wait(reader, -1));
     CHECK_OK(duralog_read_next(reader, &r));
     CHECK(r.offset == i && record_is(&r, i));
     if (!p->begins) add_one(mine, i);
   }
   CHECK_OK(duralog_reader_close(&reader));
+  if (watch) CHECK_OK(duralog_watch_close(&watch));
   close_log(theirs);
   channel_tell(&p->ready); /* it is no loss that one of the two has gone */
   channel_hear(&p->go);
@@ -349,13 +415,14 @@ static void play(void *context) {
 }
 
 static void play_both(const struct test_place *at, duralog_level level,
-                      uint64_t rounds) {
+                      uint64_t rounds, bool watches) {
   char a[200], b[200];
   snprintf(a, sizeof a, "%s/a", at->root);
   snprintf(b, sizeof b, "%s/b", at->root);
   lost = shared_memory(sizeof *lost);
   struct player p = {.mine = a, .theirs = b, .level = level, .begins = true};
   p.rounds = rounds;
+  p.watches = watches;
   channel_open(&p.ready);
   channel_open(&p.go);
   struct player q = p;
@@ -376,11 +443,22 @@ static void play_both(const struct test_place *at, duralog_level level,
 }
 
 static void no_wake_up_between_processes_is_lost(struct test_place *at) {
-  play_both(at, DURALOG_LEVEL_WRITTEN, SANITIZED ? 2000 : 20000);
+  play_both(at, DURALOG_LEVEL_WRITTEN, SANITIZED ? 2000 : 20000, false);
 }
 
 static void no_wake_up_by_a_sync_is_lost(struct test_place *at) {
-  play_both(at, DURALOG_LEVEL_DURABLE, 300);
+  play_both(at, DURALOG_LEVEL_DURABLE, 300, false);
+}
+
+static void no_wake_up_of_a_watch_between_processes_is_lost(
+    struct test_place *at) {
+  if (NO_THREADS_AFTER_FORK) test_skip("a child cannot start threads");
+  play_both(at, DURALOG_LEVEL_WRITTEN, SANITIZED ? 1000 : 10000, true);
+}
+
+static void no_wake_up_of_a_watch_by_a_sync_is_lost(struct test_place *at) {
+  if (NO_THREADS_AFTER_FORK) test_skip("a child cannot start threads");
+  play_both(at, DURALOG_LEVEL_DURABLE, 300, true);
 }
 
 static const struct test tests[] = {
@@ -392,6 +470,9 @@ static const struct test tests[] = {
     TEST(no_interleaving_leaves_a_durable_reader_asleep),
     TEST(no_wake_up_between_processes_is_lost),
     TEST(no_wake_up_by_a_sync_is_lost),
+    TEST_BOTH(a_last_record_does_not_hide_that_its_writer_has_gone),
+    TEST(no_wake_up_of_a_watch_between_processes_is_lost),
+    TEST(no_wake_up_of_a_watch_by_a_sync_is_lost),
 };
 
 int main(int argc, char **argv) { return TEST_MAIN(tests); }

@@ -27,6 +27,7 @@ static struct {
   duralog *log; /* NULL: no forks now */
   duralog_reader *readers[2];
   duralog_held *held;
+  duralog_watch *watches[3];
   uint64_t forks, steps;
 } family;
 
@@ -52,6 +53,11 @@ static void close_inherited(void *unused) {
     CHECK_OK(duralog_reader_close(&family.readers[i]));
   }
   if (family.held) CHECK_OK(duralog_release(&family.held));
+  for (size_t i = 0; i < COUNT_OF(family.watches); i++) {
+    if (!family.watches[i]) continue;
+    CHECK_IS(DURALOG_E_FORKED, duralog_watch_take(family.watches[i], NULL));
+    CHECK_OK(duralog_watch_close(&family.watches[i]));
+  }
   CHECK_OK(duralog_close(&family.log));
 }
 
@@ -113,6 +119,18 @@ static int64_t fork_file_read(io_env *io, int file, void *buffer, size_t size,
   return io_posix()->file_read(io, file, buffer, size, position);
 }
 
+static int fork_event_open(io_env *io, bool timed) {
+  reach("before event_open");
+  int event = io_posix()->event_open(io, timed);
+  reach("after event_open");
+  return event;
+}
+static void fork_event_set(io_env *io, int event, bool timed, uint64_t at) {
+  reach("before event_set"); /* the watches' lock may be held */
+  io_posix()->event_set(io, event, timed, at);
+  reach("after event_set");
+}
+
 /* What a fork has to do with is memory: the disk is not waited for. */
 static int no_sync(io_env *io, int file, enum io_sync_reason why) {
   (void)io, (void)file, (void)why;
@@ -129,6 +147,8 @@ static const duralog_environment *environment(void) {
   io.map = fork_map;
   io.unmap = fork_unmap;
   io.file_read = fork_file_read;
+  io.event_open = fork_event_open;
+  io.event_set = fork_event_set;
   io.file_sync = io.dir_sync = no_sync;
   io.step = fork_step;
   return &io;
@@ -222,6 +242,29 @@ static void forked_amid_a_large_segment(struct test_place *at) {
   close_family();
 }
 
+/* Watches that come and go, and are taken and signalled. */
+static void forked_amid_watches(struct test_place *at) {
+  open_family(at, 16 << 10);
+  append_some(2);
+  open_readers();
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 3; i++)
+      CHECK_OK(duralog_watch_open(family.log, (duralog_watched)i,
+                                  &family.watches[i]));
+    for (int n = 0; n < 3; n++) {
+      for (int i = 0; i < 3; i++)
+        CHECK_OK(duralog_watch_take(family.watches[i], NULL));
+      append_some(2);
+      CHECK_OK(duralog_sync(family.log));
+      CHECK_OK(duralog_tick(family.log));
+    }
+    for (int i = 0; i < 3; i++)
+      CHECK_OK(duralog_watch_close(&family.watches[(size_t)(i + round) % 3]));
+  }
+  CHECK(family.forks > 200);
+  close_family();
+}
+
 /* A record that does not fit into the buffer that a copying reader has. */
 static void forked_amid_a_growing_buffer(struct test_place *at) {
   static uint8_t large[300 << 10];
@@ -240,6 +283,7 @@ static const struct test tests[] = {
     TEST_BOTH(forked_amid_many_segments),
     TEST_BOTH(forked_amid_a_large_segment),
     TEST_BOTH(forked_amid_a_growing_buffer),
+    TEST(forked_amid_watches),
 };
 
 int main(int argc, char **argv) {

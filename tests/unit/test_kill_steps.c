@@ -216,6 +216,15 @@ static int kill_thread_start(io_env *io, void (*body)(void *), void *context,
          io_posix()->thread_start(io, body, context, thread));
 }
 
+static int kill_event_open(io_env *io, bool timed) {
+  AROUND("event_open", int, io_posix()->event_open(io, timed));
+}
+static void kill_event_set(io_env *io, int event, bool timed, uint64_t at) {
+  reach("before/event_set");
+  io_posix()->event_set(io, event, timed, at);
+  reach("after/event_set");
+}
+
 static int skip_sync(enum io_sync_reason why) {
   static const char *const names[] = {
 #define SYNC_NAME(name, text) "fsync/" text,
@@ -263,6 +272,8 @@ static const duralog_environment *environment_of(enum story_kind kind) {
   io.unlock = kill_unlock;
   io.map = kill_map;
   io.unmap = kill_unmap;
+  io.event_open = kill_event_open;
+  io.event_set = kill_event_set;
   io.thread_start = kill_thread_start;
   io.step = reach_step;
   if (kind != THREADS) io.now = io.now_coarse = driven_now;
@@ -332,7 +343,21 @@ static void other_calls(duralog *log, uint64_t operation, uint64_t offset) {
     CHECK_OK(duralog_wait(log, offset, DURALOG_LEVEL_DURABLE, -1));
 }
 
+/* Watches of each writer's own, which are taken now and then. */
+static void watch(duralog *log, uint64_t operation, duralog_watch **watch) {
+  duralog_watched what = run->writers == 1 && operation % 3 == 2
+                             ? DURALOG_WATCH_TICK
+                         : operation % 2 ? DURALOG_WATCH_END
+                                         : DURALOG_WATCH_DURABLE;
+  if (operation % 4 == 0) {
+    if (*watch) CHECK_OK(duralog_watch_close(watch));
+    CHECK_OK(duralog_watch_open(log, what, watch));
+  }
+  if (*watch) CHECK_OK(duralog_watch_take(*watch, NULL));
+}
+
 static void *write_some(void *number) {
+  duralog_watch *watched = NULL;
   uint64_t writer = (uint64_t)(uintptr_t)number;
   struct noted *noted = &run->noted[writer];
   duralog *log = atomic_load(&open_log);
@@ -343,9 +368,11 @@ static void *write_some(void *number) {
     noted->offset[first + i] = offset;
     atomic_store(&noted->count, first + i + 1);
     other_calls(log, first + i, offset);
+    watch(log, first + i, &watched);
     note_watermarks();
     clock_ns += run->writers == 1 ? CLOCK_STEP_MS * NS_PER_MS : 0;
   }
+  if (watched) CHECK_OK(duralog_watch_close(&watched));
   return NULL;
 }
 
