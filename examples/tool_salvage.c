@@ -8,6 +8,7 @@
 
 typedef struct salvage {
   tool_json *json; /* NULL: text */
+  bool more;       /* could be had with --partial-batches */
 } salvage;
 
 /* -------------------------------------------------------------- items -- */
@@ -48,7 +49,8 @@ static void print_file(const duralog_salvage_item *item) {
 static void print_text(const duralog_salvage_item *item) {
   print_offsets(item);
   print_file(item);
-  if (item->partial_batch) fputs(", begins or ends amid a batch", stdout);
+  if (item->kind == DURALOG_SALVAGE_RUN && item->partial_batch)
+    fputs(", begins or ends amid a batch", stdout);
   if (item->times_unproven) fputs(", times guessed", stdout);
   if (item->reason != NULL) printf(": %s", item->reason);
   putchar('\n');
@@ -77,7 +79,8 @@ static void print_json(tool_json *json, const duralog_salvage_item *item) {
 }
 
 static void found(void *context, const duralog_salvage_item *item) {
-  const salvage *s = context;
+  salvage *s = context;
+  s->more |= item->kind == DURALOG_SALVAGE_GAP && item->partial_batch;
   if (s->json != NULL)
     print_json(s->json, item);
   else
@@ -140,6 +143,10 @@ static int run_salvage(const char *from, const char *to,
   if (error != DURALOG_OK)
     return tool_finish_output(tool_fail("salvaging", from, error, &diagnostic));
   if (s->json == NULL) print_summary(&report);
+  if (s->json == NULL && s->more)
+    puts(
+        "of batches with a damaged record more is left: --partial-batches "
+        "copies that, too");
   bool damaged = report.gaps > 0 || report.damages > 0 ||
                  report.unreadable_bytes > 0 || report.open_failures > 0;
   return tool_finish_output(damaged ? TOOL_DAMAGE : TOOL_OK);
@@ -173,7 +180,7 @@ static int run(int argc, char **argv) {
       {0}};
   duralog_salvage_options o = {.struct_size = sizeof o};
   tool_json json = {.out = stdout};
-  salvage s = {.json = NULL};
+  salvage s = {.json = NULL, .more = false};
   int option;
   while ((option = tool_next_option(argc, argv, options)) != -1) {
     switch (option) {

@@ -1030,7 +1030,8 @@ typedef enum duralog_salvage_kind {
 typedef struct duralog_salvage_item {
   size_t struct_size; /* set by the library */
   duralog_salvage_kind kind;
-  bool partial_batch;  /* RUN: begins or ends amid a batch, or may: likewise */
+  bool partial_batch;  /* RUN: begins or ends amid a batch, or may. GAP: of a
+                        * batch there more may be left: see the options */
   bool times_unproven; /* RUN: its timestamps are guessed; see the options */
   uint64_t from, to;   /* offsets [from, to); to = UINT64_MAX: how far it goes
                         * nobody knows. DAMAGE: the place, from = to */

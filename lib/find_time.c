@@ -224,7 +224,7 @@ static duralog_error search_in(struct search *x, uint64_t number) {
   if (s->start.offset >= x->limit) {
     x->over = true; /* all later ones lie behind the limit as well */
   } else {
-    uint64_t end = x->limit, offset = x->limit;
+    uint64_t end = x->limit, offset = end;
     int64_t time;
     error = end_in(log, s, &end);
     if (!error)

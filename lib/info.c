@@ -98,7 +98,7 @@ static duralog_error get_segment(duralog *log, size_t index,
         .struct_size = sizeof *out, .number = number, .damaged = true};
     return DURALOG_OK;
   }
-  duralog_segment found;
+  duralog_segment found = {.struct_size = sizeof found};
   uint64_t end;
   error = segment_end(log, s, &end);
   if (!error) error = describe(log, s, end, &found);

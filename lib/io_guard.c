@@ -165,6 +165,7 @@ int io_guard_access(io_env *io, const struct io_range *ranges, size_t count,
   (void)io;
   a.ranges = ranges;
   a.count = count;
+  a.at = NULL;
   a.outer = thread_note.inside;
   own_thread_hears(true);
   if (sigsetjmp(a.begin, 0)) { /* come back: see go_back */

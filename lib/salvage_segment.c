@@ -101,6 +101,9 @@ duralog_error salvage_settle(struct salvage *s, uint64_t offset) {
     p.item = (duralog_salvage_item){
         .segment = s->number_last, .reason = never_found, .evidence = NONE};
   p.item.kind = DURALOG_SALVAGE_GAP;
+  p.item.partial_batch =
+      !s->options.partial_batches && offset - s->next > 1 &&
+      (p.item.reason == batch_torn || p.item.reason == body_damaged);
   p.item.from = s->next;
   p.item.to = offset;
   s->next = offset == NONE ? s->next : offset;

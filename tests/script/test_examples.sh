@@ -201,7 +201,7 @@ salvage_leaves_out_torn_batches_unless_asked() {
   seq 1000 | $tool append --quiet "$work/batch" || return 1
   printf 'X' | dd of="$work/batch/00000000000000000001.seg" bs=1 seek=8216 conv=notrunc 2>/dev/null
   saved "$work/batch" "$work/none_of_it"
-  [ $? -eq 3 ] && grep -q '^records 0, ' "$work/told" || return 1
+  [ $? -eq 3 ] && grep -q '^records 0, ' "$work/told" && grep -q -e --partial-batches "$work/told" || return 1
   saved --partial-batches "$work/batch" "$work/rest_of_it"
   [ $? -eq 3 ] && grep -q '^records 999, ' "$work/told" && grep -q 'amid a batch' "$work/told"
 }
