@@ -25,6 +25,8 @@
 #define PAUSE_NS 200000 /* before each */
 #define ASLEEP_NS ((uint64_t)50000) /* since it went to sleep, at least */
 
+#define GIVE_UP_MS 10000 /* nothing comes: a failure, not a wait for ever */
+
 enum { BY_LOG, BARE, KINDS };
 enum { P50, P99, WORST, STATISTICS };
 
@@ -72,7 +74,7 @@ static bool latency_write(void *argument) {
 static bool wait_for_record(duralog_reader *reader, uint64_t *sent,
                             uint64_t *got) {
   duralog_record record;
-  if (!went_well("wait", duralog_reader_wait(reader, -1)) ||
+  if (!went_well("wait", duralog_reader_wait(reader, GIVE_UP_MS)) ||
       !went_well("read", duralog_read_next(reader, &record)))
     return false;
   *got = now_ns();
