@@ -31,6 +31,8 @@ static const struct {
     {"recovery", experiment_recovery, "reopening after a kill"},
     {"read", experiment_read, "verified sequential read"},
     {"append", experiment_append, "page-cache appends, one thread"},
+    {"latency", experiment_latency, "from an append to another process"},
+    {"readers", experiment_readers, "what readers elsewhere cost a writer"},
 };
 #define EXPERIMENTS (sizeof experiments / sizeof experiments[0])
 

@@ -138,12 +138,35 @@ static bool wait_for(pid_t child, int *status) {
   return true;
 }
 
-bool run_in_child(bool (*work)(void *), void *argument) {
-  int status;
-  if (!wait_for(start(work, argument, 0), &status)) return false;
+static bool was_good(int status) {
   if (WIFSIGNALED(status))
     fprintf(stderr, "bench: ended by signal %d\n", WTERMSIG(status));
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool run_in_child(bool (*work)(void *), void *argument) {
+  int status;
+  return wait_for(start(work, argument, 0), &status) && was_good(status);
+}
+
+/* Whichever of the two ends first. */
+static bool wait_for_either(pid_t *ended, int *status) {
+  signal(SIGINT, SIG_IGN);
+  while ((*ended = waitpid(-1, status, 0)) < 0)
+    if (errno != EINTR) return complain("waitpid");
+  return true;
+}
+
+bool run_two(bool (*first)(void *), bool (*second)(void *), void *argument) {
+  int status;
+  pid_t other = start(first, argument, 0), ended = -1;
+  if (other < 0) return complain("fork");
+  pid_t two = start(second, argument, 0);
+  bool good = two < 0 ? complain("fork") : wait_for_either(&ended, &status);
+  good = good && was_good(status);
+  if (ended == other) other = two;
+  if (!good) kill(other, SIGKILL);
+  return wait_for(other, &status) && good && was_good(status);
 }
 
 bool run_and_kill(bool (*work)(void *), void *argument) {

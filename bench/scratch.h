@@ -37,5 +37,8 @@ void warm_memory(size_t size);
 bool run_in_child(bool (*work)(void *), void *argument);
 /* The same, and the child is SIGKILLed when the work is done. */
 bool run_and_kill(bool (*work)(void *), void *argument);
+/* Both at once, each in a child as by run_in_child. Where one fails the other
+ * is killed, so that they may wait for each other. */
+bool run_two(bool (*first)(void *), bool (*second)(void *), void *argument);
 
 #endif
