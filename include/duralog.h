@@ -237,7 +237,8 @@ typedef struct duralog_options {
   uint32_t file_mode;
   /* What readers see unless they ask: DURALOG_LEVEL_DEFAULT is "as
    * acknowledged": only durable records where every append waits for
-   * durability (N = 1), otherwise all visible ones. */
+   * durability (N = 1), otherwise all visible ones. Where the handle follows
+   * another process, by that one's mode, whatever `durability` says here. */
   duralog_level read_level;
 
   bool must_exist;    /* do not create: DURALOG_E_NOT_FOUND instead */

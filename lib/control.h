@@ -51,7 +51,8 @@ struct control {
 
   _Alignas(CACHE_LINE) _Atomic uint64_t generation; /* of this writer */
   _Atomic uint32_t state;
-  _Atomic uint32_t fenced; /* the writer heeds fence_shared */
+  _Atomic uint32_t fenced;       /* the writer heeds fence_shared */
+  _Atomic uint32_t durable_each; /* its appends wait for durability */
 
   _Alignas(CACHE_LINE) _Atomic uint64_t end;
   _Alignas(CACHE_LINE) _Atomic uint64_t durable;
@@ -72,6 +73,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "locks are not shared");
 struct control_view {
   uint64_t generation, end, durable, active, epoch, epoch_first;
   enum control_state state;
+  bool durable_each;
 };
 
 /* For the writer: map the file, made anew unless one of this log is there whose

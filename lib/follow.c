@@ -42,6 +42,7 @@ struct follow {
   _Atomic uint32_t count;
   _Atomic uint64_t generation; /* that was looked at last */
   _Atomic bool adopted;        /* the log has its watermarks */
+  _Atomic bool durable_each;   /* that writer's mode */
   _Atomic uint64_t proven;     /* epoch: of a record that was met */
   _Atomic uint64_t buried;     /* as in struct follow_place, for duralog_wait */
 };
@@ -77,6 +78,13 @@ bool follow_has_met_writer(const struct duralog *log) {
   return log->follow && atomic_load(&log->follow->adopted);
 }
 
+duralog_level follow_level(const struct duralog *log) {
+  if (!log->writers_level || !follow_has_met_writer(log))
+    return log->read_level;
+  return atomic_load(&log->follow->durable_each) ? DURALOG_LEVEL_DURABLE
+                                                 : DURALOG_LEVEL_WRITTEN;
+}
+
 /* Take over a view, with the lock held; false: to be tried again. */
 static bool adopt(struct duralog *log, const struct control_view *v) {
   struct follow *f = log->follow;
@@ -94,6 +102,7 @@ static bool adopt(struct duralog *log, const struct control_view *v) {
     atomic_store(&log->durable, durable);
   if (new || v->epoch > atomic_load(&log->epoch))
     atomic_store(&log->epoch, v->epoch);
+  atomic_store(&f->durable_each, v->durable_each);
   atomic_store(&f->generation, v->generation);
   atomic_store(&f->adopted, true);
   return true;

@@ -129,6 +129,7 @@ struct duralog {
   struct log_directory directory;
   struct policy policy;
   duralog_level read_level;
+  bool writers_level; /* of a follower: the writer's mode says it, once met */
   uint64_t segment_bytes, record_bytes_max;
   bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
@@ -404,6 +405,8 @@ bool follow_begin(struct duralog *, bool writer_lives);
 void follow_end(struct duralog *);
 /* Whether the watermarks are a writer's, and not recovery's. */
 bool follow_has_met_writer(const struct duralog *);
+/* The level that is meant by default. */
+duralog_level follow_level(const struct duralog *);
 /* Take over the writer's watermarks. */
 void follow_look(struct duralog *);
 /* A new reader: it knows what the log knows now. */

@@ -67,6 +67,7 @@ void options_apply(struct duralog *log, const duralog_options *o) {
   log->catalog.mapped = !o->copying_reads;
   log->directory.file_mode = o->file_mode;
   log->read_level = o->read_level;
+  log->writers_level = o->read_only && o->read_level == DURALOG_LEVEL_DEFAULT;
   if (log->read_level == DURALOG_LEVEL_DEFAULT)
     log->read_level =
         log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;

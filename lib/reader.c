@@ -695,11 +695,11 @@ duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
 static duralog_error reader_wait(duralog_reader *r, int64_t timeout_ms) {
   uint64_t deadline = log_deadline(r->log->io, timeout_ms);
   if (r->log->follow)
-    return told(r,
-                follow_wait(r->log, &r->place, r->level, r->offset, deadline));
+    return told(r, follow_wait(r->log, &r->place, reader_level(r), r->offset,
+                               deadline));
   if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
-  return r->level == DURALOG_LEVEL_DURABLE
+  return reader_level(r) == DURALOG_LEVEL_DURABLE
              ? wait_durable(r->log, r->offset, deadline)
              : wait_visible(r->log, r->offset, deadline);
 }
@@ -744,7 +744,9 @@ static duralog_error reader_open(duralog *log, duralog_level level,
     return log_fail(log, DURALOG_E_RESOURCES, ENOMEM, NONE, NULL,
                     "no memory for a reader");
   r->log = log;
-  r->level = level == DURALOG_LEVEL_DEFAULT ? log->read_level : level;
+  if (level == DURALOG_LEVEL_DEFAULT && !log->writers_level)
+    level = log->read_level;
+  r->level = level;
   r->offset = r->given_first = r->given_end = log->start;
   follow_enter(log, &r->place);
   atomic_fetch_add(&log->readers, 1);

@@ -9,10 +9,10 @@
 
 struct duralog_reader {
   struct duralog *log;
-  duralog_level level;
-  uint64_t offset; /* of the next record */
-  uint64_t limit;  /* the watermark when last looked at, or the offset at which
-                    * an accepted damage ends this segment if that is lower */
+  duralog_level level; /* DEFAULT: as the writer that is followed has it */
+  uint64_t offset;     /* of the next record */
+  uint64_t limit; /* the watermark when last looked at, or the offset at which
+                   * an accepted damage ends this segment if that is lower */
 
   struct segment *segment; /* pinned, or NULL */
   uint64_t segment_limit;  /* NONE: it ends with a ROLL */
@@ -40,9 +40,14 @@ static inline duralog_error reader_check(const struct duralog_reader *r) {
   return r ? log_check(r->log) : DURALOG_E_CLOSED;
 }
 
+static inline duralog_level reader_level(const struct duralog_reader *r) {
+  return UNLIKELY(r->level == DURALOG_LEVEL_DEFAULT) ? follow_level(r->log)
+                                                     : r->level;
+}
+
 static inline uint64_t reader_watermark(const struct duralog_reader *r) {
   if (UNLIKELY(r->log->follow != NULL)) follow_look(r->log);
-  return r->level == DURALOG_LEVEL_DURABLE
+  return reader_level(r) == DURALOG_LEVEL_DURABLE
              ? atomic_load_explicit(&r->log->durable, memory_order_acquire)
              : atomic_load_explicit(&r->log->end, memory_order_acquire);
 }

@@ -12,6 +12,7 @@ static void build(struct duralog *log, struct control *c, uint64_t generation) {
   atomic_store(&c->state, CONTROL_BUILDING);
   STEP(io, "share/building");
   atomic_store(&c->fenced, io->fence_join(io));
+  atomic_store(&c->durable_each, log->durable_each);
   atomic_store(&c->start, log->start);
   atomic_store(&c->durable, atomic_load(&log->durable));
   atomic_store(&c->active, atomic_load(&log->active));

@@ -76,7 +76,9 @@ static duralog_error wait_level(duralog *log, uint64_t offset,
                                 duralog_level level, int64_t timeout_ms) {
   if (level < DURALOG_LEVEL_DEFAULT || level > DURALOG_LEVEL_DURABLE)
     return DURALOG_E_ARGUMENT;
-  if (level == DURALOG_LEVEL_DEFAULT)
+  if (level == DURALOG_LEVEL_DEFAULT && log->follow)
+    level = follow_level(log);
+  else if (level == DURALOG_LEVEL_DEFAULT)
     level = log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
   if (log->follow)
     return follow_wait(log, NULL, level, offset,

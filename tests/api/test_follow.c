@@ -194,6 +194,36 @@ static void a_durable_reader_sees_only_what_is_durable(struct test_place *at) {
   writer_end(&w);
 }
 
+/* What is acknowledged is up to the writer, not to who reads. */
+static void by_default_a_follower_reads_what_the_writer_acknowledged(
+    struct test_place *at) {
+  duralog_options pagecache = small_pagecache(), each = small_options();
+  duralog_record r;
+  pagecache.host_driven = true; /* nothing is synced by itself */
+  duralog *writer = open_with(at->path, &pagecache);
+  duralog *log = follow(at);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DEFAULT);
+  append_numbers(writer, 0, 3);
+  CHECK_EQUAL(watermarks_of(log).durable, 0);
+  CHECK_OK(duralog_wait(log, 2, DURALOG_LEVEL_DEFAULT, 0));
+  read_numbers(reader, 0, 3);
+  close_log(writer);
+  each.host_driven = true;
+  writer = open_with(at->path, &each);
+  duralog_entry entry = {.data = "x", .size = 1};
+  CHECK_OK(
+      duralog_append_batch(writer, &entry, 1, DURALOG_LEVEL_WRITTEN, NULL));
+  CHECK_IS(DURALOG_E_EPOCH, duralog_read_next(reader, &r));
+  CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+  CHECK_IS(DURALOG_E_TIMEOUT, duralog_wait(log, 3, DURALOG_LEVEL_DEFAULT, 0));
+  CHECK_OK(duralog_sync(writer));
+  CHECK_OK(duralog_read_next(reader, &r));
+  CHECK_EQUAL(r.offset, 3);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  close_log(writer);
+}
+
 static void a_follower_in_the_writers_process_works(struct test_place *at) {
   duralog_options o = small_pagecache();
   duralog *writer = open_with(at->path, &o);
@@ -871,6 +901,7 @@ static const struct test tests[] = {
     TEST_BOTH(a_reader_can_seek_to_segments_it_never_read),
     TEST_BOTH(a_durable_reader_sees_only_what_is_durable),
     TEST_BOTH(a_follower_in_the_writers_process_works),
+    TEST_BOTH(by_default_a_follower_reads_what_the_writer_acknowledged),
     TEST_BOTH(rolls_pass_a_reader_that_stands_still),
     TEST_BOTH(a_reader_that_is_stopped_misses_nothing),
     TEST_BOTH(who_may_only_read_can_follow),
