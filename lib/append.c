@@ -34,14 +34,6 @@ enum {
   PREFETCH_BYTES = 2 * CACHE_LINE
 };
 
-static inline void spin_pause(void) {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
 static bool try_lock(struct duralog *log) {
   uint32_t idle = 0;
   return atomic_load_explicit(&log->append_lock, memory_order_relaxed) == 0 &&

@@ -151,4 +151,13 @@ static inline void store64(void *p, uint64_t v) {
   memcpy(p, &v, sizeof v);
 }
 
+/* In a loop that waits for another processor. */
+static inline void spin_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 #endif

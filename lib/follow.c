@@ -31,6 +31,9 @@
 enum {
   CONTROLS_MAX = 16, /* control files in one handle's life */
   LOOK_NS = 100 * 1000 * 1000,
+  EAGER_NS = 50 * 1000,
+  EAGER_LOOKS = 50,
+  EAGER_PAUSES = 40,        /* between two looks: a microsecond */
   NAP_NS = 10 * 1000 * 1000 /* where a sleeper cannot be sure to be woken */
 };
 
@@ -441,6 +444,20 @@ static duralog_error nap(struct sleeper *s) {
   return error;
 }
 
+/* Behind a writer at full speed a reader would fall asleep and be woken for
+ * every few records: the writer would pay for each, and be pushed aside where
+ * the kernel wakes it on the writer's processor. So it looks for a while, and
+ * not too often: each look takes the line away from the writer. */
+static void eager_look(const struct sleeper *s) {
+  bool writable;
+  const struct control *c = current(s->log->follow, &writable);
+  const _Atomic uint64_t *mark = s->durable ? &c->durable : &c->end;
+  for (int i = 0; i < EAGER_LOOKS; i++) {
+    for (int j = 0; j < EAGER_PAUSES; j++) spin_pause();
+    if (atomic_load_explicit(mark, memory_order_acquire) > s->offset) return;
+  }
+}
+
 static duralog_error sleep_on(struct sleeper *s) {
   struct duralog *log = s->log;
   io_env *io = log->io;
@@ -471,7 +488,11 @@ duralog_error follow_wait(struct duralog *log, struct follow_place *place,
                       .offset = offset,
                       .deadline = deadline,
                       .looked_at = log->io->now(log->io)};
-  return sleep_on(&s);
+  uint64_t began = s.looked_at;
+  if (place && place->eager && deadline > began) eager_look(&s);
+  duralog_error error = sleep_on(&s);
+  if (place) place->eager = !error && log->io->now(log->io) - began < EAGER_NS;
+  return error;
 }
 
 duralog_error follow_watch(struct duralog *log, struct follow_vigil *v) {

@@ -391,6 +391,7 @@ struct follow_place {
   uint64_t generation; /* of the writer that it knows: what that one appends can
                         * diverge from nothing */
   uint64_t searched;   /* `end` when no record of a later writer was found */
+  bool eager;          /* its last wait was short: the next one may be, too */
   bool diverged;       /* the two below mean something */
   bool beyond; /* it stood above the divergence, and has not gone back */
   uint64_t divergence, divergence_epoch;
