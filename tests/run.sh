@@ -12,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
-TIMEOUT_S=${TIMEOUT_S:-240}
+TIMEOUT_S=${TIMEOUT_S:-400}
 JOBS=${JOBS:-2}
 
 # What is not run in a build, with the reason. The plain build runs all.
@@ -30,6 +30,8 @@ skip_reason() { # program
       *san-thread*/test_guard | *san-thread*/test_watch | *san-thread*/test_watch_sim | \
       *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
+    *clang/test_interleave | *clang/test_fault)
+      echo "the same search as with gcc, in minutes" ;;
     *san-*/test_assumptions | *clang/test_assumptions)
       echo "test_crash covers its paths; slow" ;;
     *san-*/test_damage_random | *clang/test_damage_random)
