@@ -92,8 +92,13 @@ void log_wake_durable(struct duralog *log) {
 void log_kick(struct duralog *log, enum worker_kind kind) {
   struct worker *worker = &log->workers[kind];
   if (log->host_driven) return;
-  if (kind == WORKER_SYNCER)
+  if (kind == WORKER_SYNCER) {
     atomic_fetch_and(&log->attention, ~(uint32_t)ATTENTION_SYNCER);
+    /* Other processes wake it, too. */
+    atomic_fetch_add(&log->control->sync_word, 1);
+    log->io->wake_shared(log->io, &log->control->sync_word, 1);
+    return;
+  }
   atomic_fetch_add(&worker->word, 1);
   log->io->wake(log->io, &worker->word, 1);
 }

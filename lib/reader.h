@@ -30,6 +30,7 @@ struct duralog_reader {
   int source_os_error;
 
   struct follow_place place; /* of a follower's reader */
+  const _Atomic uint32_t *interrupt; /* not 0: who waits comes back; or NULL */
 
   bool damaged;
   duralog_damage damage;
