@@ -53,7 +53,7 @@ CRASH_OBJ := $(patsubst tests/crash/%.c,$(BUILD)/tests/obj/crash/%.o,\
                $(filter-out tests/crash/test_%,$(sort $(wildcard tests/crash/*.c))))
 # The table that ends the demo. It runs on the simulated disk, and on nothing that
 # only testing needs to be installed.
-POWER_OBJ := $(BUILD)/tests/obj/power/power_table.o $(BUILD)/tests/obj/crash/model.o
+POWER_OBJ := $(patsubst %,$(BUILD)/tests/obj/%.o,power/power_table crash/model crash/model_group)
 POWER_LINKED := $(POWER_OBJ) $(BUILD)/examples/demo_lines.o \
                 $(filter-out %/io_fault.o,$(INSTRUMENTED_OBJ))
 SCRIPT_TESTS := $(sort $(wildcard tests/script/test_*.sh))

@@ -17,6 +17,7 @@ places() { sed -n 's/^  X([A-Z_]*, "\([a-z-]*\)").*/\1/p' lib/io.h; }
 programs_for() { # place
   case $1 in
     unclean | clean | watermark | seal) echo test_sim test_crash test_lives test_accept ;;
+    group* | commit | review) echo test_groups test_crash test_lives ;;
     damaged) echo test_accept test_crash test_lives test_sim ;;
     *) echo test_crash test_lives test_sim test_accept ;;
   esac
