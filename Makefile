@@ -148,7 +148,7 @@ $(BUILD)/libinstrumented.a: $(INSTRUMENTED_OBJ)
 	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS) $(TEST_LIBS)
-$(BUILD)/tests/test_fault: $(patsubst %,$(BUILD)/tests/obj/unit/fault_%.o,story plots rules)
+$(BUILD)/tests/test_fault: $(patsubst %,$(BUILD)/tests/obj/unit/fault_%.o,story groups plots rules)
 $(CRASH_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/crash/%.o $(CRASH_OBJ) $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
 $(BUILD)/tests/power_table: $(POWER_LINKED)

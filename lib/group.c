@@ -48,21 +48,30 @@ static void nap_until(io_env *io, uint64_t deadline) {
 }
 
 /* One try. A group that this call has made is durable. */
-static int try_join(struct duralog *log, const char *name, bool make,
-                    struct group_file *g, bool *naming) {
+static int make_and_join(struct duralog *log, const char *name,
+                         struct group_file *g) {
   struct group_state s;
   bool sync_failed = false;
-  int result = group_file_join(g, &log->directory, name);
-  *naming = false;
-  if (result != -ENOENT || !make) return result;
   group_state_new(log, &s);
-  *naming = true;
-  result = group_file_create(&log->directory, name, &s, &sync_failed);
+  int result = group_file_create(&log->directory, name, &s, &sync_failed);
   g->sync_failed = sync_failed;
-  if (result == -EEXIST) result = -EAGAIN; /* another one was faster */
-  if (result) return result;
+  if (result)
+    return result == -EEXIST ? -EAGAIN : result; /* another was faster */
   result = group_file_join(g, &log->directory, name);
   if (!result && g->state.sequence == 1) g->durable_index = g->index;
+  return result;
+}
+
+/* One try. A group that never committed may be one whose maker was killed: with
+ * it, opening sees to what making it should have. */
+static int try_join(struct duralog *log, const char *name, bool make,
+                    struct group_file *g, bool *naming) {
+  int result = group_file_join(g, &log->directory, name);
+  *naming = result == -ENOENT && make;
+  if (*naming) result = make_and_join(log, name, g);
+  if (result || g->state.sequence > 1) return result;
+  result = group_file_review(g);
+  if (result) group_file_leave(g);
   return result;
 }
 

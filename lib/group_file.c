@@ -208,7 +208,7 @@ static int temporary_make(const struct log_directory *d, int dir,
   if (result && result != -ENOENT) return result;
   int file = io->file_open(io, dir, GROUP_TEMPORARY_NAME, IO_WRITE | IO_CREATE,
                            d->file_mode);
-  if (file < 0) return file;
+  if (file < 0) return file == -EEXIST ? -EAGAIN : file;
   s->sequence = 1;
   group_slot_encode(slot, s, d->uuid, name, 0);
   result = io_allocate(io, file, GROUP_BYTES);
@@ -340,7 +340,7 @@ static int store_slot(struct group_file *g, const struct group_state *s,
  * told. So before anything is written over, the newest state is written again
  * and synced, and so are the names.
  */
-static int review(struct group_file *g) {
+int group_file_review(struct group_file *g) {
   io_env *io = g->log->io;
   if (g->durable_index >= 0) return 0;
   int result = store_slot(g, &g->state, g->index);
@@ -357,7 +357,7 @@ static int review(struct group_file *g) {
 int group_file_store(struct group_file *g, struct group_state *s,
                      bool durable) {
   if (g->sync_failed) return -EIO;
-  int result = review(g);
+  int result = group_file_review(g);
   if (result) return result;
   s->sequence = g->state.sequence + 1;
   int index = 1 - g->durable_index;

@@ -93,6 +93,8 @@ int group_file_join_damaged(struct group_file *, const struct log_directory *,
 void group_file_renew(struct group_file *);
 void group_file_leave(struct group_file *);
 
+/* What this one found is on the disk, and so are the names. */
+int group_file_review(struct group_file *);
 /* Store this state; its sequence is set. `durable`: and sync it. After a failed
  * sync this fails for ever. */
 int group_file_store(struct group_file *, struct group_state *, bool durable);

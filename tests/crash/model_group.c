@@ -104,11 +104,11 @@ const char *model_group_adopt(struct model_group *m, duralog *log,
                               uint64_t end) {
   duralog_group g = {.struct_size = sizeof g};
   if (!m->made && !m->making) return NULL;
-  m->made = duralog_describe_group(log, MODEL_GROUP, &g) == DURALOG_OK;
-  m->making = false;
-  int i = m->made ? which(m, &g) : 0;
+  /* One whose making never returned may be there now, and not after a cut. */
+  bool there = duralog_describe_group(log, MODEL_GROUP, &g) == DURALOG_OK;
+  int i = there ? which(m, &g) : 0;
   if (i < 0) return "I24: a commit changed by itself";
-  m->count = m->made ? (size_t)i + 1 : 0;
+  m->count = (size_t)i + 1;
   m->in_flight = 0;
   for (size_t k = 0; k < m->count; k++)
     if (m->commits[k].same > end) m->commits[k].same = end;

@@ -58,10 +58,10 @@ void run_open(struct run *r, enum crash_kind kind) {
     return;
   }
   r->log = log;
-  r->may_lose = CRASH_KILL;
   const char *wrong = model_check(&r->model, kind, log, report.end);
   if (!wrong) wrong = model_adopt(&r->model, log, report.end, sim_now(r->sim));
   if (wrong) broken(r, wrong);
+  r->may_lose = CRASH_KILL; /* the model knows now what is left */
 }
 
 static void look(struct run *r) {

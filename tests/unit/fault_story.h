@@ -25,7 +25,14 @@ enum mode {
   MODES
 };
 
-enum plot { PLOT_LIFE, PLOT_UNCLEAN, PLOT_DAMAGE, PLOT_FOLLOW, PLOTS };
+enum plot {
+  PLOT_LIFE,
+  PLOT_UNCLEAN,
+  PLOT_DAMAGE,
+  PLOT_FOLLOW,
+  PLOT_GROUPS,
+  PLOTS
+};
 
 /* One case: the point fires at its k-th call, once or from then on. At a step
  * the process ends: error 0 kills it, n cuts the power with seed n - 1. */
@@ -62,6 +69,7 @@ struct story {
   uint32_t life;               /* openings so far */
   uint32_t lives[NUMBERS_MAX]; /* which may have written a record, as bits */
   bool damaged;
+  uint64_t committed; /* by the group, durably; 0: nothing */
 
   /* The open handle. */
   duralog *log;
@@ -107,6 +115,12 @@ void story_follow(struct story *, duralog *follower, duralog_reader *,
 void story_follow_wait(struct story *, duralog *follower, duralog_reader *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
+
+/* ---- fault_groups.c ---- */
+
+void plot_groups(struct story *);
+/* In an open log: what the group committed is there. */
+void story_groups_check(struct story *);
 
 /* ---- fault_plots.c ---- */
 
