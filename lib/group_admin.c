@@ -264,8 +264,7 @@ static int each_needed(void *context, const char *name) {
   struct needed *n = context;
   struct group_state s;
   uint64_t lowest;
-  bool member;
-  int result = group_file_read(&n->log->directory, name, &s, &lowest, &member);
+  int result = group_file_read(&n->log->directory, name, &s, &lowest, NULL);
   if (result == -ENOENT) return 0; /* deleted meanwhile */
   /* Whether it is protected cannot be told: then it is. */
   bool unknown = result == -EBADMSG || result == -EPROTO;

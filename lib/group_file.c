@@ -146,10 +146,11 @@ int group_file_read(const struct log_directory *d, const char *name,
   for (int i = 0; file >= 0 && result == -EBADMSG && i < TRIES; i++)
     result = file_load(d, file, name, s, &index, lowest);
   if (file >= 0) io->close(io, file);
-  int locked = file < 0 ? file : io->locked(io, dir, file_name);
+  int locked = 0;
+  if (file >= 0 && member) locked = io->locked(io, dir, file_name);
   io->close(io, dir);
   if (file < 0) return file;
-  *member = locked == 1;
+  if (member) *member = locked == 1;
   return result ? result : locked < 0 ? locked : 0;
 }
 

@@ -104,7 +104,7 @@ int group_file_create(const struct log_directory *, const char *name,
                       struct group_state *, bool *sync_failed);
 /* Remove it, durably: its member does so, and leaves. */
 int group_file_remove(struct group_file *);
-/* Read it without being its member. */
+/* Read it without being its member, and whether there is one (or NULL). */
 int group_file_read(const struct log_directory *, const char *name,
                     struct group_state *, uint64_t *lowest, bool *member);
 /* Each group's name, in no order, until `each` gives other than 0. */
