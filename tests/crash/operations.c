@@ -259,16 +259,30 @@ static duralog_consumer *consume_all(struct run *r) {
   return c;
 }
 
-static void commit_all(struct run *r, duralog_level level) {
+static void commit_polled(struct run *r, duralog_consumer *c,
+                          duralog_level level) {
   char number[16];
-  duralog_consumer *c = consume_all(r);
-  if (!c) return;
   snprintf(number, sizeof number, "%u",
            model_group_commit(&r->model.group, r->model.count));
   must(r, duralog_commit(c, DURALOG_POLLED, level, number), "a commit failed");
   model_group_returned(&r->model.group, level);
   if (level == DURALOG_LEVEL_DURABLE)
     model_saw(&r->model, r->model.count, r->model.count);
+}
+
+static void commit_all(struct run *r, duralog_level level) {
+  duralog_consumer *c = consume_all(r);
+  if (!c) return;
+  commit_polled(r, c, level);
+  must(r, duralog_consumer_close(&c), "a consumer was not closed");
+}
+
+/* All by one member, who knows which slot is durable. */
+static void op_commits(struct run *r) {
+  duralog_consumer *c = consume_all(r);
+  if (!c) return;
+  commit_polled(r, c, DURALOG_LEVEL_DURABLE);
+  for (int i = 0; i < 3; i++) commit_polled(r, c, DURALOG_LEVEL_WRITTEN);
   must(r, duralog_consumer_close(&c), "a consumer was not closed");
 }
 
@@ -468,6 +482,7 @@ const struct operation operations[] = {
     {"read", op_read},
     {"commit", op_commit},
     {"commit-durable", op_commit_durable},
+    {"commits", op_commits},
     {"tick", op_tick},
     {"pass", op_pass},
     {"late", op_late},

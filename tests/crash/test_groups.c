@@ -13,8 +13,9 @@ static const struct operation *named(const char *name) {
   abort();
 }
 
-static const char *const names[] = {
-    "written", "commit", "commit-durable", "durable", "kill", "cut", "reopen"};
+static const char *const names[] = {"written", "commit", "commit-durable",
+                                    "durable", "kill",   "cut",
+                                    "reopen",  "commits"};
 enum { NAMES = COUNT_OF(names) };
 
 static void run_three(struct explorer *e, const struct crash_mode *mode,
@@ -88,14 +89,26 @@ static void a_written_commit_does_not_take_an_earlier_durable_one_with_it(
   story(longer, COUNT_OF(longer));
 }
 
-/* Cut, given anew, cut again: the point of divergence stays exact. */
+/* The second member makes the first one's commit durable, and not its records:
+ * cut, given anew, cut again, the point of divergence stays exact. */
 static void an_offset_in_an_epoch_that_was_cut_goes_back_to_the_cut(
     void **unused) {
-  static const char *const steps[] = {
-      "durable", "written", "written", "commit", "cut",     "durable",
-      "durable", "durable", "durable", "kill",   "written", "commit"};
   (void)unused;
-  story(steps, COUNT_OF(steps));
+  for (size_t lost = 1; lost <= 6; lost++) {
+    const char *steps[24];
+    size_t n = 0;
+    steps[n++] = "durable";
+    for (size_t i = 0; i < lost; i++) steps[n++] = "written";
+    steps[n++] = "commit";
+    steps[n++] = "commit";
+    steps[n++] = "cut";
+    for (size_t i = 0; i < 3; i++) steps[n++] = "durable";
+    steps[n++] = "kill";
+    steps[n++] = "durable";
+    story(steps, n);
+    for (size_t i = 0; i < 5; i++) steps[n++] = "durable";
+    story(steps, n);
+  }
 }
 
 int main(void) {

@@ -283,8 +283,8 @@ static duralog_error append_reserved(struct story *s, const struct payload *p,
   duralog_error error = duralog_reserve(s->log, sizeof p->bytes, -1, &memory);
   if (error) return error;
   memset(memory, 'v', sizeof p->bytes);
-  CHECK_OK(duralog_abort(s->log));
-  error = duralog_reserve(s->log, sizeof p->bytes, -1, &memory);
+  error = duralog_abort(s->log);
+  if (!error) error = duralog_reserve(s->log, sizeof p->bytes, -1, &memory);
   if (error) return error;
   memcpy(memory, p->bytes, p->size);
   duralog_error synced = duralog_sync(s->log);

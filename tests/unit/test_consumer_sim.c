@@ -284,6 +284,69 @@ static void a_tick_does_the_sync_that_another_process_asks_for(void **state) {
   end(&w);
 }
 
+/* The writer's sync fails and takes what it had not made durable with it; the
+ * next writer gives the offsets to others, while the consumer lives. */
+static void lose_records_under_a_follower(struct world *w,
+                                          const duralog_consumer_options *o) {
+  begin(w);
+  sim_set_fs(w->sim, SIM_BTRFS);
+  append(w, 10);
+  assert_int_equal(duralog_sync(w->log), DURALOG_OK);
+  append(w, 10);
+  duralog_options following = w->options;
+  following.read_only = true;
+  duralog *writer = w->log;
+  assert_int_equal(duralog_open("/log", &following, &w->log, NULL, NULL),
+                   DURALOG_OK);
+  join(w, o);
+  assert_int_equal(poll(w, 0), DURALOG_OK);
+  assert_int_equal(status(w).position, 20);
+  sim_fail_sync(w->sim, 1, false);
+  assert_int_equal(duralog_sync(writer), DURALOG_E_POISONED);
+  assert_int_equal(duralog_close(&writer), DURALOG_E_POISONED);
+  assert_int_equal(duralog_open("/log", &w->options, &writer, NULL, NULL),
+                   DURALOG_OK);
+  for (int i = 0; i < 20; i++)
+    assert_int_equal(duralog_append(writer, "other", 5, NULL), DURALOG_OK);
+  assert_int_equal(duralog_sync(writer), DURALOG_OK);
+}
+
+static void a_live_consumer_is_told_of_what_the_next_writer_did_not_find(
+    void **state) {
+  (void)state;
+  struct world w;
+  duralog_consumer_options o = manual();
+  lose_records_under_a_follower(&w, &o);
+  /* The offset is durable by now; what was consumed is not. */
+  assert_int_equal(commit(&w, DURALOG_LEVEL_DURABLE), DURALOG_E_EPOCH);
+  assert_int_equal(committed(&w), DURALOG_NO_OFFSET);
+  assert_int_equal(poll(&w, 0), DURALOG_E_EPOCH);
+  duralog_consumer_status s = status(&w);
+  assert_true(s.diverged && s.diverged_from == 20 && s.divergence == 10);
+  assert_int_equal(poll(&w, 0), DURALOG_E_EPOCH);
+  assert_int_equal(duralog_consumer_seek(w.consumer, DURALOG_SEEK_OFFSET, 10),
+                   DURALOG_OK);
+  assert_int_equal(poll(&w, 0), DURALOG_OK);
+  assert_int_equal(status(&w).position, 30);
+  assert_int_equal(commit(&w, DURALOG_LEVEL_DURABLE), DURALOG_OK);
+  end(&w);
+}
+
+static void a_live_consumer_goes_back_by_itself_where_it_was_told_to(
+    void **state) {
+  (void)state;
+  struct world w;
+  duralog_consumer_options o = manual();
+  o.go_back = true;
+  lose_records_under_a_follower(&w, &o);
+  assert_int_equal(poll(&w, 3), DURALOG_OK);
+  duralog_consumer_status s = status(&w);
+  assert_true(!s.diverged && s.divergences == 1 && s.divergence == 10);
+  assert_int_equal(s.position, 13);
+  assert_int_equal(commit(&w, DURALOG_LEVEL_DURABLE), DURALOG_OK);
+  end(&w);
+}
+
 /* ---- the file ---- */
 
 static const uint8_t uuid[16] = {1, 2, 3, 4};
@@ -361,6 +424,10 @@ int main(void) {
       cmocka_unit_test(a_failed_sync_of_a_group_stops_its_member_alone),
       cmocka_unit_test(auto_commit_goes_by_the_interval_and_by_polls),
       cmocka_unit_test(a_tick_does_the_sync_that_another_process_asks_for),
+      cmocka_unit_test(
+          a_live_consumer_is_told_of_what_the_next_writer_did_not_find),
+      cmocka_unit_test(
+          a_live_consumer_goes_back_by_itself_where_it_was_told_to),
       cmocka_unit_test(a_slot_counts_only_where_it_was_written),
       cmocka_unit_test(arbitrary_bytes_are_no_group),
       cmocka_unit_test(the_bytes_are_those_of_the_format),
