@@ -41,7 +41,7 @@ INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildca
 
 TOOL_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/duralog.c $(wildcard examples/tool_*.c)))
 DEMO_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/demo.c $(wildcard examples/demo_*.c)))
-SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv)
+SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv consumer exactly_once)
 
 # Unit tests link the instrumented objects and see everything; API tests link
 # the shared object and see what a host sees.

@@ -4,6 +4,7 @@
  * committing, dying in between, taking over (I24 to I27, I12, I13), and
  * protection (I28).
  */
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -611,6 +612,49 @@ static void a_consumer_in_another_process_gets_records_as_they_come(
   close_log(log);
 }
 
+/* ---- killed at any time ---- */
+
+struct progress {
+  _Atomic uint64_t committing, committed; /* begun; returned */
+};
+
+static struct progress *shared_progress; /* inherited by the child */
+
+static void commit_on_and_on(struct member *m, duralog *log) {
+  duralog_consumer *c = consumer_of(log);
+  channel_tell(&m->done);
+  for (uint64_t i = status_of(c).position; i < 5000; i++) {
+    poll_numbers(c, i, i + 1);
+    atomic_store(&shared_progress->committing, i + 1);
+    CHECK_OK(duralog_commit(
+        c, i + 1, i % 7 ? DURALOG_LEVEL_WRITTEN : DURALOG_LEVEL_DURABLE, NULL));
+    atomic_store(&shared_progress->committed, i + 1);
+  }
+  channel_hear(&m->order);
+}
+
+static void killed_at_any_time_every_commit_that_returned_is_there(
+    struct test_place *at) {
+  duralog *log = log_of(at);
+  uint64_t random = TEST_SEED, from = 0;
+  shared_progress = shared_memory(sizeof *shared_progress);
+  append_numbers(log, 0, 5000);
+  for (int i = 0; i < (SANITIZED ? 5 : 40); i++) {
+    struct member m = {.at = at, .body = commit_on_and_on, .read_only = true};
+    member_begin(&m);
+    uint64_t until = from + 1 + random_below(&random, 100);
+    while (atomic_load(&shared_progress->committed) < until) sched_yield();
+    member_kill(&m);
+    duralog_group g = group_of(log, "g");
+    CHECK(!g.member_alive);
+    CHECK(g.committed >= atomic_load(&shared_progress->committed)); /* I24 */
+    CHECK(g.committed <= atomic_load(&shared_progress->committing));
+    from = g.committed;
+  }
+  shared_memory_free(shared_progress, sizeof *shared_progress);
+  close_log(log);
+}
+
 /* ---- where nothing was committed ---- */
 
 static void a_group_without_an_offset_begins_where_it_was_asked_to(
@@ -893,6 +937,7 @@ int main(int argc, char **argv) {
       TEST(a_durable_commit_in_another_process_has_the_writer_sync),
       TEST(a_durable_commit_without_a_live_writer_fails_and_changes_nothing),
       TEST(a_consumer_in_another_process_gets_records_as_they_come),
+      TEST(killed_at_any_time_every_commit_that_returned_is_there),
       TEST(a_group_without_an_offset_begins_where_it_was_asked_to),
       TEST(a_clean_reopen_reports_nothing),
       TEST(groups_are_listed_described_cloned_and_deleted),
