@@ -20,6 +20,9 @@ const struct io_fault_point io_fault_points[] = {
     {"io/dir_make", {PATH_ERRORS, NO_ROOM, EROFS, EMLINK, EPERM, EEXIST}},
     {"io/dir_remove", {EACCES, EPERM, EBUSY, EIO, EROFS, ENOTEMPTY, ENOMEM}},
     {"io/dir_open", {PATH_ERRORS, NO_DESCRIPTOR}},
+    /* mkdirat, openat */
+    {"io/dir_make_in", {PATH_ERRORS, NO_ROOM, EROFS, EMLINK, EPERM, EEXIST}},
+    {"io/dir_open_in", {PATH_ERRORS, NO_DESCRIPTOR}},
     {"io/parent_open", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
     /* openat and getdents; fstatfs */
     {"io/dir_list", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
@@ -253,11 +256,11 @@ static int fault_dir_open(io_env *io, const char *path) {
 }
 static int fault_dir_make_in(io_env *io, int dir, const char *name,
                              uint32_t mode) {
-  FAIL_POINT("io/dir_make");
+  FAIL_POINT("io/dir_make_in");
   return inner(io)->dir_make_in(inner(io), dir, name, mode);
 }
 static int fault_dir_open_in(io_env *io, int dir, const char *name) {
-  FAIL_POINT("io/dir_open");
+  FAIL_POINT("io/dir_open_in");
   return inner(io)->dir_open_in(inner(io), dir, name);
 }
 static int fault_dir_list(io_env *io, int dir,

@@ -27,7 +27,7 @@ skip_reason() { # program
       *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
       *san-thread*/test_handles | *san-thread*/test_open_process | \
       *san-thread*/test_follow | *san-thread*/test_reserve | \
-      *san-thread*/test_guard | *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
+      *san-thread*/test_guard | *san-thread*/test_consumer | *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
     *san-*/test_assumptions | *clang/test_assumptions)
       echo "test_crash covers its paths; slow" ;;

@@ -103,7 +103,7 @@ static bool look_at_name(void *context, const char *name) {
  * listed and not there was deleted meanwhile. */
 static bool no_groups(const struct story *s) {
   return s->now.point && s->now.error == ENOENT &&
-         (strcmp(s->now.point, "io/dir_open") == 0 ||
+         (strcmp(s->now.point, "io/dir_open_in") == 0 ||
           strcmp(s->now.point, "io/file_open") == 0);
 }
 
