@@ -25,6 +25,7 @@ static duralog_error diverge(struct duralog_consumer *c, uint64_t from,
   c->diverged = true;
   c->count = 0;
   c->epoch_at = NONE;
+  consumer_drop_pending(c, DURALOG_E_EPOCH); /* they were of what is gone */
   if (!c->go_back) return DURALOG_E_EPOCH;
   duralog_error error = duralog_seek(c->reader, DURALOG_SEEK_OFFSET, point);
   if (error) return error;
@@ -267,7 +268,11 @@ static void consumer_free(struct duralog_consumer *c, bool inherited) {
   struct duralog *log = c->log;
   io_env *io = log->io;
   if (c->reader) (void)duralog_reader_close(&c->reader);
-  if (!inherited) group_file_leave(&c->group);
+  /* In a forked child the lock's descriptor is closed already. */
+  if (inherited)
+    io->close(io, c->group.directory);
+  else
+    group_file_leave(&c->group);
   if (c->records) io->free(io, c->records);
   io->free(io, c);
 }

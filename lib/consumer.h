@@ -58,6 +58,8 @@ duralog_error consumer_commit(struct duralog_consumer *, uint64_t offset,
                               duralog_level, const char *metadata);
 /* Finish what is pending: all of it, or only what need not wait. */
 void consumer_finish_pending(struct duralog_consumer *, bool all);
+/* They come to nothing. */
+void consumer_drop_pending(struct duralog_consumer *, duralog_error);
 /* Commit the position if that is something new. */
 duralog_error consumer_commit_polled(struct duralog_consumer *);
 

@@ -62,7 +62,6 @@ static duralog_error store(struct duralog_consumer *c, uint64_t offset,
   }
   if (!error)
     error = group_commit(c->log, &c->group, offset, epoch, level, metadata);
-  if (!error) c->floor = offset;
   return error;
 }
 
@@ -80,6 +79,21 @@ static bool may_finish(struct duralog_consumer *c,
          atomic_load(&c->log->poisoned);
 }
 
+/* How the first `count` of them went. Where they failed, what they promised to
+ * commit may be committed again. */
+static void tell(struct duralog_consumer *c, size_t count,
+                 duralog_error error) {
+  uint64_t committed = c->group.state.offset;
+  if (error)
+    c->floor = min_u64(c->floor, committed == NONE ? c->log->start : committed);
+  for (size_t i = 0; i < count; i++) {
+    const struct pending_commit *p = pending_at(c, i);
+    if (p->done) p->done(p->context, p->offset, error);
+  }
+  c->pending_first = (c->pending_first + count) % PENDING_MAX;
+  c->pending_count -= count;
+}
+
 /* The first `count` of them by one commit, that of the last. */
 static void finish(struct duralog_consumer *c, size_t count) {
   struct pending_commit *last = pending_at(c, count - 1);
@@ -90,12 +104,11 @@ static void finish(struct duralog_consumer *c, size_t count) {
   duralog_error error = store(c, last->offset, last->epoch, level,
                               last->has_metadata ? last->metadata : NULL);
   if (error) log_count(c->log, error);
-  for (size_t i = 0; i < count; i++) {
-    const struct pending_commit *p = pending_at(c, i);
-    if (p->done) p->done(p->context, p->offset, error);
-  }
-  c->pending_first = (c->pending_first + count) % PENDING_MAX;
-  c->pending_count -= count;
+  tell(c, count, error);
+}
+
+void consumer_drop_pending(struct duralog_consumer *c, duralog_error error) {
+  if (c->pending_count) tell(c, c->pending_count, error);
 }
 
 void consumer_finish_pending(struct duralog_consumer *c, bool all) {
@@ -146,7 +159,9 @@ duralog_error consumer_commit(struct duralog_consumer *c, uint64_t offset,
   if (error) return error;
   consumer_finish_pending(c, true);
   error = epoch_before(c, offset, &epoch);
-  return error ? error : store(c, offset, epoch, level_of(c, level), metadata);
+  if (!error) error = store(c, offset, epoch, level_of(c, level), metadata);
+  if (!error) c->floor = offset;
+  return error;
 }
 
 duralog_error consumer_commit_polled(struct duralog_consumer *c) {

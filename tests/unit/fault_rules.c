@@ -125,6 +125,7 @@ static struct benign {
     {"io/file_open", ENFILE, "the log's own spare ones go first", false},
     {"io/map", ENFILE, "the log's own spare ones go first", false},
     {"io/dir_open", ENOENT, "it is made, or found to be there", false},
+    {"io/dir_open_in", ENOENT, "it is made, or there are no groups", false},
     {"io/dir_make_in", EEXIST, "the directory of groups was there", false},
     {"io/file_create", EEXIST, "another makes a group: tried again", false},
     {"io/lock", EAGAIN, "another makes a group: tried again", false},
