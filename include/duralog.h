@@ -850,23 +850,24 @@ DURALOG_API duralog_error duralog_release(duralog_held **held);
  * once and goes on at the committed offset.
  *
  * DELIVERY
- *   A message counts as consumed when its group's offset is committed. Commit
- *   after processing and everything is delivered at least once: what was polled
- *   and not committed comes again after a crash. Commit before processing
- * (poll, commit, then process) and it is at most once: what was in work when
- * the process died does not come again. Auto commit commits at a poll what
- * earlier polls returned, so it is at least once if each batch is processed
- * before the next poll.
+ *   A message counts as consumed when its group's offset is committed.
+ *   Commit after processing: at least once. What was polled and not committed
+ *     comes again after a crash.
+ *   Commit before processing (poll, commit, then process): at most once. What
+ *     was in work when the process died does not come again.
+ *   Auto commit commits at a poll what earlier polls returned: at least once,
+ *     if each batch is processed before the next poll.
  *
- * PROMISES (numbered as in the contract)
- *   I24  a committed offset that survives a crash is one that was committed,
- * and the last one if its commit returned OK at DURALOG_LEVEL_DURABLE I25  no
- * record is skipped in silence: where the committed (offset, epoch of the last
- * consumed record) does not fit the log that came back, the consumer is told
- * (DURALOG_E_EPOCH, both offsets in its status), or goes back to the exact
- * point and counts it, as chosen I26  every record from the committed offset on
- * is delivered, in order I27  committed offsets only grow, except after a seek,
- * by a reset, or by going back under I25
+ * PROMISES, numbered as in the project's contract
+ *   I24  A committed offset that survives a crash is one that was committed,
+ *        and the last one if its commit returned OK at DURALOG_LEVEL_DURABLE.
+ *   I25  No record is skipped in silence: where the committed offset and the
+ *        epoch of the last consumed record do not fit the log that came back,
+ *        the consumer is told (DURALOG_E_EPOCH, both offsets in its status), or
+ *        goes back to the exact point and counts it, as chosen.
+ *   I26  Every record from the committed offset on is delivered, in order.
+ *   I27  Committed offsets only grow, except after a seek, by a reset, or by
+ *        going back under I25.
  *
  * THREADS
  *   A consumer belongs to one thread at a time. duralog_wakeup may be called
@@ -875,8 +876,7 @@ DURALOG_API duralog_error duralog_release(duralog_held **held);
  *   FORKED; closing there frees memory and leaves the group to the parent.
  */
 
-#define DURALOG_GROUP_NAME_MAX 200 /* bytes: A-Z a-z 0-9 . _ -, at least one \
-                                    */
+#define DURALOG_GROUP_NAME_MAX 200 /* bytes, each of A-Z a-z 0-9 . _ - */
 #define DURALOG_METADATA_MAX 1024  /* bytes, without the 0 at its end */
 #define DURALOG_POLLED UINT64_MAX  /* commit what was polled */
 #define DURALOG_NO_OFFSET UINT64_MAX
@@ -950,9 +950,9 @@ DURALOG_API duralog_error duralog_consumer_close(duralog_consumer **consumer);
  *                than 4096
  *   max_bytes    about so many bytes of data, 0: no limit; at least one record
  *   timeout_ms   how long to wait for the first one; below 0 no limit
- *   records      receives the array, valid like what it points to until the
- * next duralog_poll, seek or close of this consumer count        receives their
- * number, at least 1
+ *   records      receives the array; it and what it points to are valid until
+ *                the next poll, seek or close of this consumer
+ *   count        receives their number, at least 1
  *
  * With auto commit, where the interval has passed since the last one (or since
  * opening), what earlier polls returned is committed first; not when the
@@ -1087,9 +1087,8 @@ typedef struct duralog_group {
   uint64_t end;         /* of the log: visible now */
   uint64_t lag_records; /* from the committed offset (or the start) to it; 0
                          * where the offset is beyond it */
-  uint64_t
-      lag_bytes; /* the same in bytes of segment files, with all framing;
-                  * UINT64_MAX: not known, since the log is damaged there */
+  uint64_t lag_bytes;   /* the same in bytes of segment files, framing included;
+                         * UINT64_MAX: not known, the log is damaged there */
   bool member_alive;
   bool is_protected;
   char metadata[DURALOG_METADATA_MAX + 1];
@@ -1126,8 +1125,7 @@ DURALOG_API duralog_error duralog_protect_group(duralog *log, const char *group,
                                                 bool protect);
 
 typedef enum duralog_reset {
-  DURALOG_RESET_OFFSET =
-      0, /* to the offset `value`: RANGE outside of the log */
+  DURALOG_RESET_OFFSET = 0,   /* to offset `value`: RANGE if outside the log */
   DURALOG_RESET_EARLIEST = 1, /* `value` is ignored */
   DURALOG_RESET_LATEST = 2,   /* to the visible end; the same */
   DURALOG_RESET_TIME = 3,     /* as duralog_seek_time to `value` */

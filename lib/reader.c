@@ -695,9 +695,8 @@ duralog_error duralog_tell(const duralog_reader *r, uint64_t *offset) {
 static duralog_error reader_wait(duralog_reader *r, int64_t timeout_ms) {
   uint64_t deadline = log_deadline(r->log->io, timeout_ms);
   if (r->log->follow)
-    return told(r,
-                follow_wait(r->log, &r->place, r->level, r->offset, deadline,
-                            r->interrupt));
+    return told(r, follow_wait(r->log, &r->place, r->level, r->offset, deadline,
+                               r->interrupt));
   if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
   return r->level == DURALOG_LEVEL_DURABLE
