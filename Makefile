@@ -41,7 +41,7 @@ INSTRUMENTED_OBJ := $(patsubst lib/%.c,$(BUILD)/instrumented/%.o,$(sort $(wildca
 
 TOOL_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/duralog.c $(wildcard examples/tool_*.c)))
 DEMO_OBJ := $(patsubst examples/%.c,$(BUILD)/examples/%.o,$(sort examples/demo.c $(wildcard examples/demo_*.c)))
-SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv tailing event_loop)
+SIMPLE_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,hello group_commit kv tailing event_loop consumer exactly_once)
 
 # Unit tests link the instrumented objects and see everything; API tests link
 # the shared object and see what a host sees.
@@ -53,7 +53,7 @@ CRASH_OBJ := $(patsubst tests/crash/%.c,$(BUILD)/tests/obj/crash/%.o,\
                $(filter-out tests/crash/test_%,$(sort $(wildcard tests/crash/*.c))))
 # The table that ends the demo. It runs on the simulated disk, and on nothing that
 # only testing needs to be installed.
-POWER_OBJ := $(BUILD)/tests/obj/power/power_table.o $(BUILD)/tests/obj/crash/model.o
+POWER_OBJ := $(patsubst %,$(BUILD)/tests/obj/%.o,power/power_table crash/model crash/model_group)
 POWER_LINKED := $(POWER_OBJ) $(BUILD)/examples/demo_lines.o \
                 $(filter-out %/io_fault.o,$(INSTRUMENTED_OBJ))
 SCRIPT_TESTS := $(sort $(wildcard tests/script/test_*.sh))
@@ -148,7 +148,7 @@ $(BUILD)/libinstrumented.a: $(INSTRUMENTED_OBJ)
 	$(call say,AR,$@) rm -f $@ && $(AR) rcs $@ $^
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/unit/%.o $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS) $(TEST_LIBS)
-$(BUILD)/tests/test_fault: $(patsubst %,$(BUILD)/tests/obj/unit/fault_%.o,story plots rules)
+$(BUILD)/tests/test_fault: $(patsubst %,$(BUILD)/tests/obj/unit/fault_%.o,story groups plots rules)
 $(CRASH_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/crash/%.o $(CRASH_OBJ) $(SUPPORT_OBJ) $(BUILD)/libinstrumented.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(TEST_LIBS)
 $(BUILD)/tests/power_table: $(POWER_LINKED)

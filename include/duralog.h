@@ -132,7 +132,8 @@ extern "C" {
   X(E_CLOSED, -19, "the log or reader is closed")                              \
   X(E_NO_WRITER, -20,                                                          \
     "no live writer: nothing will come until one opens the log")               \
-  X(E_EPOCH, -21, "a new writer began an epoch: see where the log diverges")
+  X(E_EPOCH, -21, "a new writer began an epoch: see where the log diverges")   \
+  X(E_WOKEN, -22, "another thread asked for this call to return")
 
 typedef enum duralog_error {
 #define DURALOG_ERROR_ENUM(name, value, text) DURALOG_##name = (value),
@@ -660,7 +661,8 @@ DURALOG_API duralog_error duralog_watch_close(duralog_watch **watch);
   X(MARK, "mark")       /* the clean mark; with strict the watermark */     \
   X(SEAL, "seal")       /* finished segments, as a whole, and their seal */ \
   X(SEGMENT, "segment") /* preparing: a new segment and its name */         \
-  X(OPEN, "open")       /* creating, recovering, going on behind damage */
+  X(OPEN, "open")       /* creating, recovering, going on behind damage */  \
+  X(GROUP, "group")     /* files and names of consumer groups */
 
 typedef enum duralog_sync_kind {
 #define DURALOG_SYNC_ENUM(name, text) DURALOG_SYNC_##name,
@@ -923,6 +925,319 @@ DURALOG_API duralog_error duralog_hold(duralog_reader *reader,
 /* Let go of a held record and set *held to NULL. Any thread. CLOSED if it is
  * NULL. */
 DURALOG_API duralog_error duralog_release(duralog_held **held);
+
+/* ---------------------------------------------------------- consumers -- */
+
+/*
+ * A consumer reads a log for a named group and commits how far the group has
+ * come. Groups live in the log's directory, any number of them, each in a file
+ * of its own; a group has one live member at a time, in the writer's process or
+ * in another one (on a log opened read_only, which then writes nothing but the
+ * group's file). When its process ends, however, the next one takes over at
+ * once and goes on at the committed offset.
+ *
+ * DELIVERY
+ *   A message counts as consumed when its group's offset is committed.
+ *   Commit after processing: at least once. What was polled and not committed
+ *     comes again after a crash.
+ *   Commit before processing (poll, commit, then process): at most once. What
+ *     was in work when the process died does not come again.
+ *   Auto commit commits at a poll what earlier polls returned: at least once,
+ *     if each batch is processed before the next poll.
+ *
+ * PROMISES, numbered as in the project's contract
+ *   I24  A committed offset that survives a crash is one that was committed,
+ *        and the last one if its commit returned OK at DURALOG_LEVEL_DURABLE.
+ *   I25  No record is skipped in silence: where the committed offset and the
+ *        epoch of the last consumed record do not fit the log that came back,
+ *        the consumer is told (DURALOG_E_EPOCH, both offsets in its status), or
+ *        goes back to the exact point and counts it, as chosen.
+ *   I26  Every record from the committed offset on is delivered, in order.
+ *   I27  Committed offsets only grow, except after a seek, by a reset, or by
+ *        going back under I25.
+ *
+ * THREADS
+ *   A consumer belongs to one thread at a time. duralog_wakeup may be called
+ *   from any thread, until the consumer is closed. Closing the log while a
+ *   consumer is open is BUSY. In a forked child every call but closing is
+ *   FORKED; closing there frees memory and leaves the group to the parent.
+ */
+
+#define DURALOG_GROUP_NAME_MAX 200 /* bytes, each of A-Z a-z 0-9 . _ - */
+#define DURALOG_METADATA_MAX 1024  /* bytes, without the 0 at its end */
+#define DURALOG_POLLED UINT64_MAX  /* commit what was polled */
+#define DURALOG_NO_OFFSET UINT64_MAX
+
+typedef struct duralog_consumer duralog_consumer;
+
+/* Where a group begins that has no valid offset: it never committed, or what it
+ * committed is no longer kept. */
+typedef enum duralog_begin {
+  DURALOG_BEGIN_EARLIEST = 0, /* (Kafka's default is latest, which skips) */
+  DURALOG_BEGIN_LATEST = 1,   /* at the end as of opening, which is committed at
+                               * once, so that a restart skips nothing more */
+  DURALOG_BEGIN_ERROR = 2     /* opening fails with RANGE */
+} duralog_begin;
+
+typedef struct duralog_consumer_options {
+  size_t struct_size;
+  duralog_level read_level;   /* DEFAULT: the log's */
+  duralog_level commit_level; /* of auto commits and of DEFAULT; DEFAULT:
+                               * durable where this handle's mode is N = 1,
+                               * otherwise written */
+  duralog_begin begin;
+  bool manual_commit;      /* no auto commit; it is on by default, as
+                            * Kafka's enable.auto.commit */
+  uint32_t auto_commit_ms; /* 0: 5000, Kafka's auto.commit.interval.ms */
+  bool go_back;            /* I25: go back by itself instead of E_EPOCH */
+  bool must_exist;         /* do not make the group: NOT_FOUND instead */
+  bool protect;       /* have the group protected: see duralog_needed_from */
+  int64_t timeout_ms; /* for the group's member to go; 0: do not wait */
+} duralog_consumer_options;
+
+/*
+ * Become the member of a group, which is made if it is not there; making it
+ * needs space and is durable on return. The position is the committed offset.
+ *
+ *   group     1 to DURALOG_GROUP_NAME_MAX bytes
+ *   options   NULL for all defaults
+ *   consumer  receives the handle; close it before the log
+ *
+ * Where the committed offset does not fit the log (I25) the result is OK all
+ * the same, and the first poll says so. Reads the group's file; up to a segment
+ * where it does not fit. With a timeout it looks every 10 ms whether the member
+ * has gone.
+ *   ARGUMENT    a bad name or option
+ *   BUSY        the group has a live member (and had for all of the timeout)
+ *   NOT_FOUND   no such group, and must_exist
+ *   CORRUPT     the group's file is damaged: nothing is known of its offset.
+ *               Other groups are not concerned. Delete or reset it
+ *   NEWER       its file was written by a newer release
+ *   RANGE       no valid offset, and begin says to fail
+ *   PERMISSION, READ_ONLY, FULL, RESOURCES, IO, FORKED, CLOSED
+ *   POISONED    a sync failed; the group may or may not have been made
+ *   and with begin LATEST what duralog_commit gives. No handle exists then.
+ */
+DURALOG_API duralog_error duralog_consumer_open(
+    duralog *log, const char *group, const duralog_consumer_options *options,
+    duralog_consumer **consumer);
+
+/*
+ * Leave the group, free the consumer and set *consumer to NULL. What is pending
+ * is finished first (duralog_commit_async), and with auto commit the position
+ * is committed. Waits for the syncs of that. The result is that of the commit;
+ * the consumer is closed all the same. CLOSED if *consumer is NULL.
+ */
+DURALOG_API duralog_error duralog_consumer_close(duralog_consumer **consumer);
+
+/*
+ * Get the next records, without copying them.
+ *
+ *   max_records  at most so many; 0: 500 (Kafka's max.poll.records); never more
+ *                than 4096
+ *   max_bytes    about so many bytes of data, 0: no limit; at least one record
+ *   timeout_ms   how long to wait for the first one; below 0 no limit
+ *   records      receives the array; it and what it points to are valid until
+ *                the next poll, seek or close of this consumer
+ *   count        receives their number, at least 1
+ *
+ * With auto commit, where the interval has passed since the last one (or since
+ * opening), what earlier polls returned is committed first; not when the
+ * interval ends. If that fails this call says why and gives nothing, the
+ * position is unchanged, and it is tried again when the interval has passed
+ * again. Then what duralog_commit_async began and can be finished is finished;
+ * if there is no record, all of it.
+ *
+ * Each of these leaves the position as it was:
+ *   TIMEOUT    no record came; or paused
+ *   WOKEN      duralog_wakeup; once for any number of its calls
+ *   EPOCH      the log diverges from what was consumed (I25): the status has
+ *              both offsets. The same again until the consumer seeks to or
+ *              below the point of divergence, or at once goes back where
+ *              `go_back` says so, and this is not returned
+ *   CORRUPT    the next record is damaged; seek past it (the range is in the
+ *              status), or accept that nothing comes
+ *   NO_WRITER  following: once for each writer that went; poll again to wait
+ *   RANGE      the position is no longer kept
+ *   READ_ONLY  nothing can come: a snapshot
+ *   POISONED   a sync of the log failed, and all that was there has been read
+ *   ARGUMENT, NEWER, BUSY (see duralog_reader_wait), RESOURCES, IO, FORKED,
+ *   CLOSED
+ */
+DURALOG_API duralog_error duralog_poll(duralog_consumer *consumer,
+                                       size_t max_records, size_t max_bytes,
+                                       int64_t timeout_ms,
+                                       const duralog_record **records,
+                                       size_t *count);
+
+/* Make a poll that waits, or else the next one, return WOKEN. Any thread.
+ * FORKED, CLOSED. */
+DURALOG_API duralog_error duralog_wakeup(duralog_consumer *consumer);
+
+/*
+ * Commit, and return when it is stored at the level. Only the committed offset
+ * changes, not the position.
+ *
+ *   offset    the next record to be consumed, from the committed offset (or
+ *             where a seek has gone below that) up to the position; or
+ *             DURALOG_POLLED: the position
+ *   level     DEFAULT: the consumer's commit_level. WRITTEN: survives this
+ *             process. DURABLE: survives power loss, and so do all records
+ *             before it, which are made durable first
+ *   metadata  a string to be kept with it, up to DURALOG_METADATA_MAX bytes;
+ *             NULL: none
+ *
+ * DURABLE waits for up to two syncs; in another process for the writer's. The
+ * first commit of a consumer, unless it has made the group, writes and syncs
+ * what the member before it left. Needs no free space. What was begun with
+ * duralog_commit_async is finished before.
+ *   RANGE      the offset is not allowed; nothing changed
+ *   NO_WRITER  DURABLE, in a process that does not write: the records are not
+ *              durable and no writer lives (or may not be asked). Nothing
+ *              changed. It works where the offset is durable already
+ *   EPOCH      diverged (see duralog_poll): nothing changed
+ *   POISONED   a sync failed, of the log before or now, and then nothing
+ *              changed; or of the group's file: what was committed is known
+ *              after closing and opening the consumer again, and until then
+ *              each commit fails
+ *   IO         the file could not be written: the last durable commit stands,
+ *              later ones may be lost with a crash; commit again
+ *   ARGUMENT   a level or metadata that is not allowed
+ *   RESOURCES, FORKED, CLOSED
+ */
+DURALOG_API duralog_error duralog_commit(duralog_consumer *consumer,
+                                         uint64_t offset, duralog_level level,
+                                         const char *metadata);
+
+/* How a commit went; `offset` is what was committed. It may call nothing of the
+ * consumer. */
+typedef void duralog_committed(void *context, uint64_t offset,
+                               duralog_error error);
+
+/*
+ * The same without waiting: asks for the log's sync, returns, and the commit is
+ * made by a later duralog_poll, duralog_commit or duralog_consumer_close, which
+ * calls `done` (NULL: nobody). Callbacks come in the order of the calls, each
+ * once, on the thread that calls those. Up to 16 are pending; one more first
+ * finishes the others, and waits for that. Offset, level and metadata are
+ * checked now: ARGUMENT, RANGE, EPOCH, POISONED, FORKED, CLOSED; `done` is not
+ * called then.
+ */
+DURALOG_API duralog_error duralog_commit_async(
+    duralog_consumer *consumer, uint64_t offset, duralog_level level,
+    const char *metadata, duralog_committed *done, void *context);
+
+/*
+ * Set the position, as duralog_seek does. Commits nothing; the next commit may
+ * then be lower than the last. While the log diverges: EPOCH if that is above
+ * the point of divergence; otherwise that is over.
+ *   RANGE, ARGUMENT, EPOCH, FORKED, CLOSED: the position is unchanged
+ */
+DURALOG_API duralog_error duralog_consumer_seek(duralog_consumer *consumer,
+                                                duralog_whence whence,
+                                                uint64_t offset);
+
+/* Paused: polls give no records but do everything else; false ends it.
+ * FORKED, CLOSED. */
+DURALOG_API duralog_error duralog_consumer_pause(duralog_consumer *consumer,
+                                                 bool paused);
+
+typedef struct duralog_consumer_status {
+  size_t struct_size;
+  uint64_t position;    /* of the next record to be polled */
+  uint64_t committed;   /* or DURALOG_NO_OFFSET */
+  uint64_t end;         /* that this consumer could read up to now */
+  uint64_t lag_records; /* from the position to it */
+  uint64_t pending;     /* commits that duralog_commit_async began */
+  bool paused;
+  bool diverged; /* polls say E_EPOCH */
+  /* Of the last divergence, also where the consumer went back by itself: what
+   * was consumed reached to `diverged_from`, and up to `divergence` the log
+   * still is what it was. Both 0 if there was none. */
+  uint64_t diverged_from, divergence;
+  uint64_t divergences;  /* how many were met */
+  duralog_damage damage; /* of the last E_CORRUPT; zeros if there was none */
+} duralog_consumer_status;
+
+/* What the consumer knows. ARGUMENT for NULL or an unknown struct_size; FORKED,
+ * CLOSED. */
+DURALOG_API duralog_error duralog_consumer_get(duralog_consumer *consumer,
+                                               duralog_consumer_status *out);
+
+/* ------------------------------------------------------------- groups -- */
+
+typedef struct duralog_group {
+  size_t struct_size;
+  uint64_t committed;   /* offset of the next record, or DURALOG_NO_OFFSET */
+  uint64_t epoch;       /* of the record before it; 0: none, or not known */
+  int64_t time_ms;      /* when it was committed, or the group made */
+  uint64_t end;         /* of the log: visible now */
+  uint64_t lag_records; /* from the committed offset (or the start) to it; 0
+                         * where the offset is beyond it */
+  uint64_t lag_bytes;   /* the same in bytes of segment files, framing included;
+                         * UINT64_MAX: not known, the log is damaged there */
+  bool member_alive;
+  bool is_protected;
+  char metadata[DURALOG_METADATA_MAX + 1];
+} duralog_group;
+
+/* Call `each` for every group, damaged ones as well, in no order, until it
+ * gives false. PERMISSION, RESOURCES, IO, ARGUMENT, FORKED, CLOSED. */
+typedef bool duralog_each_group(void *context, const char *group);
+DURALOG_API duralog_error duralog_list_groups(duralog *log,
+                                              duralog_each_group *each,
+                                              void *context);
+
+/* Describe a group; works beside its member. NOT_FOUND; CORRUPT: its file is
+ * damaged; NEWER, ARGUMENT, PERMISSION, RESOURCES, IO, FORKED, CLOSED. */
+DURALOG_API duralog_error duralog_describe_group(duralog *log,
+                                                 const char *group,
+                                                 duralog_group *out);
+
+/*
+ * Delete a group, damaged or not, durably; make a copy of one that has no
+ * member, under a name that no group has; set whether one without a member is
+ * protected. All are durable on return.
+ *   BUSY       it has a member
+ *   NOT_FOUND  there is no such group
+ *   ARGUMENT   a bad name; or there is a group `to`
+ *   CORRUPT    (not deleting) its file is damaged
+ *   FULL (cloning), PERMISSION, READ_ONLY, RESOURCES, IO, NEWER, FORKED, CLOSED
+ *   POISONED   a sync failed: it may or may not have been done
+ */
+DURALOG_API duralog_error duralog_delete_group(duralog *log, const char *group);
+DURALOG_API duralog_error duralog_clone_group(duralog *log, const char *from,
+                                              const char *to);
+DURALOG_API duralog_error duralog_protect_group(duralog *log, const char *group,
+                                                bool protect);
+
+typedef enum duralog_reset {
+  DURALOG_RESET_OFFSET = 0,   /* to offset `value`: RANGE if outside the log */
+  DURALOG_RESET_EARLIEST = 1, /* `value` is ignored */
+  DURALOG_RESET_LATEST = 2,   /* to the visible end; the same */
+  DURALOG_RESET_TIME = 3,     /* as duralog_seek_time to `value` */
+  DURALOG_RESET_SHIFT = 4     /* by `value` records, within the log; from where
+                               * the log starts if nothing was committed */
+} duralog_reset;
+
+/*
+ * Set the committed offset of a group that has no member: a durable commit,
+ * with its errors (on a handle that only reads: NO_WRITER). A damaged group is
+ * made anew, but for SHIFT, which is CORRUPT. *offset (may be NULL) receives
+ * it. Otherwise as duralog_delete_group.
+ */
+DURALOG_API duralog_error duralog_reset_group(duralog *log, const char *group,
+                                              duralog_reset how, int64_t value,
+                                              uint64_t *offset);
+
+/*
+ * The lowest offset that a protected group may still need: below it nothing is
+ * needed by any. The end of the log where no group is protected. What a crash
+ * could bring back counts, and so does a group whose file is damaged or of a
+ * newer release, as one that needs everything. PERMISSION, RESOURCES, IO,
+ * ARGUMENT for NULL, FORKED, CLOSED.
+ */
+DURALOG_API duralog_error duralog_needed_from(duralog *log, uint64_t *offset);
 
 /* -------------------------------------------------- SIGBUS, the guard -- */
 

@@ -203,9 +203,18 @@ duralog_error background_seal(struct duralog *log) {
   return error;
 }
 
+/* Another process wants its offset to be durable. What stands in the file is
+ * only a reason to sync what is not. */
+static bool is_asked_to_sync(const struct duralog *log, uint64_t request) {
+  uint64_t durable = atomic_load(&log->durable);
+  return request > durable && atomic_load(&log->end) > durable;
+}
+
 static duralog_error sync_by_policy(struct duralog *log) {
   struct policy_state s;
   bool wanted = atomic_exchange(&log->sync_wanted, false);
+  uint64_t request = atomic_exchange(&log->control->sync_request, 0);
+  wanted = is_asked_to_sync(log, request) || wanted;
   policy_state_of(log, &s);
   uint64_t deadline = policy_deadline(&log->policy, &s);
   bool due = deadline != NONE && deadline <= log->io->now(log->io);
@@ -317,7 +326,9 @@ static duralog_error background_sync(struct duralog *log) {
 static uint64_t sync_deadline(const struct duralog *log) {
   struct policy_state s;
   if (atomic_load(&log->poisoned) || log->read_only) return NONE;
-  if (atomic_load(&log->sync_wanted)) return 0;
+  uint64_t request = atomic_load(&log->control->sync_request);
+  if (atomic_load(&log->sync_wanted) || is_asked_to_sync(log, request))
+    return 0;
   policy_state_of(log, &s);
   uint64_t due = min_u64(seal_deadline(log), policy_deadline(&log->policy, &s));
   return min_u64(due, host_policy_deadline(log, &s));
@@ -357,17 +368,20 @@ static void worker_loop(struct worker *worker,
   struct duralog *log = worker->log;
   io_env *io = log->io;
   while (!atomic_load(&log->stop_workers)) {
-    uint32_t value = atomic_load(&worker->word);
+    bool syncs = worker == &log->workers[WORKER_SYNCER];
+    _Atomic uint32_t *word = syncs ? &log->control->sync_word : &worker->word;
+    uint32_t value = atomic_load(word);
     worker_run(log, body);
     uint64_t until = NONE;
-    if (worker == &log->workers[WORKER_SYNCER]) {
+    if (syncs) {
       atomic_fetch_or(&log->attention, ATTENTION_SYNCER);
       until = log_fence_appenders(log, NONE);
     }
     uint64_t deadline = due(log);
     if (deadline != NONE && deadline <= io->now(io)) continue;
     if (!atomic_load(&log->stop_workers))
-      io->wait(io, &worker->word, value, min_u64(deadline, until));
+      (syncs ? io->wait_shared : io->wait)(io, word, value,
+                                           min_u64(deadline, until));
   }
 }
 

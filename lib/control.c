@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { CONTROL_VERSION = 1, BYTE_ORDER_MARK = 0x01020304 };
+enum { CONTROL_VERSION = 2, BYTE_ORDER_MARK = 0x01020304 };
 
 static const uint8_t magic[8] = {'d', 'l', 'o', 'g', 'C', 'T', 'L', '\n'};
 
@@ -132,4 +132,13 @@ void control_wake(struct control *c, io_env *io, uint32_t sleepers) {
     atomic_fetch_add(&c->durable_word, 1);
     io->wake_shared(io, &c->durable_word, INT_MAX);
   }
+}
+
+void control_request_sync(struct control *c, io_env *io, uint64_t offset) {
+  uint64_t asked = atomic_load(&c->sync_request);
+  while (asked < offset &&
+         !atomic_compare_exchange_strong(&c->sync_request, &asked, offset))
+    ;
+  atomic_fetch_add(&c->sync_word, 1);
+  io->wake_shared(io, &c->sync_word, 1);
 }

@@ -64,6 +64,10 @@ struct control {
   _Alignas(CACHE_LINE) _Atomic uint32_t attention;
   _Alignas(CACHE_LINE) _Atomic uint32_t end_word;
   _Alignas(CACHE_LINE) _Atomic uint32_t durable_word;
+  /* Offset up to which somebody wants a sync, and a word on which the writer's
+   * syncing thread sleeps. */
+  _Alignas(CACHE_LINE) _Atomic uint64_t sync_request;
+  _Atomic uint32_t sync_word;
 };
 
 _Static_assert(sizeof(struct control) <= CONTROL_BYTES, "fits into the file");
@@ -88,6 +92,10 @@ void control_close(const struct log_directory *, struct control *);
 
 /* False while a writer builds it, and where it holds nonsense. */
 bool control_look(const struct control *, struct control_view *);
+
+/* Ask the writer for a sync up to the offset; its thread, or the next tick,
+ * does it. */
+void control_request_sync(struct control *, io_env *, uint64_t offset);
 
 /* Wake all who have set these bits. */
 void control_wake(struct control *, io_env *, uint32_t sleepers);

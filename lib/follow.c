@@ -178,81 +178,6 @@ duralog_error follow_up(struct duralog *log) {
 
 /* ---- epochs ---- */
 
-/* Where the last segment begins that began in an epoch up to this one. */
-static uint64_t begin_search(struct duralog *log, uint64_t epoch) {
-  uint64_t from = log->start, number = catalog_last(&log->catalog, log->io);
-  for (bool found = false; !found && number > 0; number--) {
-    struct segment *s;
-    struct segment_failure why;
-    if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
-        CATALOG_OK)
-      continue;
-    found = atomic_load(&s->started) && s->start.epoch <= epoch &&
-            s->start.offset <= atomic_load(&log->end);
-    if (found) from = max_u64(from, s->start.offset);
-    catalog_unpin(&log->catalog, &log->directory, s);
-  }
-  return from;
-}
-
-/* The first record above an epoch, and the newest one. */
-struct divergence {
-  uint64_t offset;
-  uint64_t epoch, newest_epoch;
-  bool found;
-};
-
-/* From the reader's position on. Damage before it might hide it, and counts as
- * it. */
-static duralog_error search(duralog_reader *r, uint64_t epoch,
-                            struct divergence *d) {
-  uint64_t hidden_from = NONE;
-  for (;;) {
-    duralog_record record;
-    duralog_damage damage;
-    uint64_t at = 0;
-    duralog_error error = duralog_read_next(r, &record);
-    (void)duralog_tell(r, &at);
-    if (error == DURALOG_OK && record.epoch <= epoch) {
-      hidden_from = NONE;
-      continue;
-    }
-    d->found = error == DURALOG_OK || hidden_from != NONE;
-    d->epoch = error == DURALOG_OK ? record.epoch : 0;
-    d->offset = min_u64(hidden_from, error ? at : record.offset);
-    if (error == DURALOG_OK || error == DURALOG_E_AT_END) return DURALOG_OK;
-    if (error != DURALOG_E_CORRUPT) return error;
-    hidden_from = d->offset;
-    if (duralog_reader_diagnose(r, &damage, NULL) || damage.to <= at ||
-        duralog_seek(r, DURALOG_SEEK_OFFSET, damage.to))
-      return DURALOG_OK;
-  }
-}
-
-static void look_at_newest(duralog_reader *r, struct divergence *d) {
-  duralog_record record;
-  d->newest_epoch = d->epoch;
-  if (!duralog_seek(r, DURALOG_SEEK_END, 0) &&
-      !duralog_read_previous(r, &record))
-    d->newest_epoch = max_u64(d->epoch, record.epoch);
-}
-
-static duralog_error find_divergence(struct duralog *log, uint64_t epoch,
-                                     struct divergence *d) {
-  duralog_reader *r;
-  struct segment_failure why;
-  (void)follow_admit(log, NONE, &why);
-  duralog_error error = duralog_reader_open(log, DURALOG_LEVEL_WRITTEN, &r);
-  if (error) return error;
-  reader_follow_place(r)->epoch = reader_follow_place(r)->heard = NONE;
-  *d = (struct divergence){.offset = begin_search(log, epoch)};
-  error = duralog_seek(r, DURALOG_SEEK_OFFSET, d->offset);
-  if (!error) error = search(r, epoch, d);
-  if (!error && d->found) look_at_newest(r, d);
-  (void)duralog_reader_close(&r);
-  return error == DURALOG_E_RANGE ? DURALOG_OK : error;
-}
-
 /* NONE stands for something else. */
 static uint64_t epoch_heard(const struct duralog *log) {
   return min_u64(atomic_load(&log->epoch), NONE - 1);
@@ -283,9 +208,9 @@ static duralog_error later_writer(struct duralog *log, struct follow_place *p,
   duralog_error error = DURALOG_OK;
   uint64_t end = atomic_load(&log->end), known = max_u64(p->heard, p->epoch);
   if (!met && end == p->searched) return DURALOG_OK;
-  if (!met || known < met) error = find_divergence(log, known, &d);
+  if (!met || known < met) error = divergence_find(log, known, &d);
   if (!error && !d.found && p->epoch < known)
-    error = find_divergence(log, p->epoch, &d);
+    error = divergence_find(log, p->epoch, &d);
   if (error) return error;
   if (!d.found && !met) { /* an epoch without records is none */
     p->searched = end;
@@ -343,8 +268,10 @@ duralog_error follow_met(struct duralog *log, struct follow_place *p,
 
 struct sleeper {
   struct duralog *log;
-  struct follow_place *place; /* NULL: nobody to be told of epochs */
-  struct follow_vigil *vigil; /* of a watch, or NULL */
+  const _Atomic uint32_t *interrupt; /* or NULL */
+  bool asks;                         /* the writer, for a sync */
+  struct follow_place *place;        /* NULL: nobody to be told of epochs */
+  struct follow_vigil *vigil;        /* of a watch, or NULL */
   _Atomic uint64_t *buried;
   bool durable;
   uint64_t offset, deadline, looked_at;
@@ -362,7 +289,9 @@ static duralog_error sleeper_look(struct sleeper *s) {
                    atomic_load(&log->epoch) != s->vigil->epoch))
     return DURALOG_E_EPOCH;
   uint64_t mark = atomic_load(s->durable ? &log->durable : &log->end);
-  return mark > s->offset ? DURALOG_OK : DURALOG_E_AT_END;
+  if (mark > s->offset) return DURALOG_OK;
+  return s->interrupt && atomic_load(s->interrupt) ? DURALOG_E_WOKEN
+                                                   : DURALOG_E_AT_END;
 }
 
 /* Another file under the name, of a writer that lives: go on with that. */
@@ -458,9 +387,10 @@ static void eager_look(const struct sleeper *s) {
   }
 }
 
-static duralog_error sleep_on(struct sleeper *s) {
+static duralog_error sleep_until_over(struct sleeper *s) {
   struct duralog *log = s->log;
   io_env *io = log->io;
+  s->looked_at = io->now(io);
   for (;;) {
     duralog_error error = sleeper_look(s);
     if (error != DURALOG_E_AT_END) return error;
@@ -473,6 +403,7 @@ static duralog_error sleep_on(struct sleeper *s) {
       if (error) return error;
     }
     if (now >= s->deadline) return DURALOG_E_TIMEOUT;
+    if (s->asks && !follow_ask(log, s->offset + 1)) return DURALOG_E_NO_WRITER;
     error = nap(s);
     if (error != DURALOG_E_AT_END) return error;
   }
@@ -480,17 +411,18 @@ static duralog_error sleep_on(struct sleeper *s) {
 
 duralog_error follow_wait(struct duralog *log, struct follow_place *place,
                           duralog_level level, uint64_t offset,
-                          uint64_t deadline) {
+                          uint64_t deadline,
+                          const _Atomic uint32_t *interrupt) {
   struct sleeper s = {.log = log,
+                      .interrupt = interrupt,
                       .place = place,
                       .buried = place ? &place->buried : &log->follow->buried,
                       .durable = level == DURALOG_LEVEL_DURABLE,
                       .offset = offset,
-                      .deadline = deadline,
-                      .looked_at = log->io->now(log->io)};
-  uint64_t began = s.looked_at;
+                      .deadline = deadline};
+  uint64_t began = log->io->now(log->io);
   if (place && place->eager && deadline > began) eager_look(&s);
-  duralog_error error = sleep_on(&s);
+  duralog_error error = sleep_until_over(&s);
   if (place) place->eager = !error && log->io->now(log->io) - began < EAGER_NS;
   return error;
 }
@@ -501,9 +433,40 @@ duralog_error follow_watch(struct duralog *log, struct follow_vigil *v) {
                       .buried = &v->buried,
                       .durable = v->durable,
                       .offset = v->offset,
-                      .deadline = NONE,
-                      .looked_at = log->io->now(log->io)};
-  return sleep_on(&s);
+                      .deadline = NONE};
+  return sleep_until_over(&s);
+}
+
+void follow_interrupt(struct duralog *log) {
+  struct follow *f = log->follow;
+  for (uint32_t i = 0; i < atomic_load(&f->count); i++)
+    if (f->writable[i])
+      control_wake(f->controls[i], log->io,
+                   CONTROL_END_SLEEPERS | CONTROL_DURABLE_SLEEPERS);
+}
+
+bool follow_ask(struct duralog *log, uint64_t offset) {
+  bool writable;
+  struct control *c = current(log->follow, &writable);
+  if (!writable) return false;
+  control_request_sync(c, log->io, offset);
+  return true;
+}
+
+duralog_error follow_sync(struct duralog *log, uint64_t offset) {
+  _Atomic uint64_t buried = 0;
+  bool gone;
+  struct sleeper s = {.log = log,
+                      .asks = true,
+                      .buried = &buried,
+                      .durable = true,
+                      .offset = offset - 1,
+                      .deadline = NONE};
+  follow_look(log);
+  if (atomic_load(&log->durable) >= offset) return DURALOG_OK;
+  duralog_error error = look_at_writer(&s, &gone);
+  if (!error && gone) error = DURALOG_E_NO_WRITER;
+  return error ? error : sleep_until_over(&s);
 }
 
 /* ---- beginning and end ---- */

@@ -42,7 +42,12 @@
   X(NAMES, "names")       /* what a killed writer named */                    \
   X(DAMAGED, "damaged") /* what a damaged log still holds, before going on */ \
   X(SALVAGED, "salvaged")             /* each file of a copy */               \
-  X(SALVAGED_NAMES, "salvaged-names") /* all of them, before the meta file */
+  X(SALVAGED_NAMES, "salvaged-names") /* all of them, before the meta file */ \
+  X(GROUPS_NAME, "groups-name") /* the directory of groups, in the log's */   \
+  X(GROUP_NAME, "group-name")   /* a group's name, made, met or removed */    \
+  X(GROUP, "group")             /* the file of a new group */                 \
+  X(COMMIT, "commit")           /* a commit, before it is called durable */   \
+  X(REVIEW, "review") /* an earlier member's last commit, written again */
 
 enum io_sync_reason {
 #define IO_SYNC_ENUM(name, text) IO_SYNC_##name,
@@ -86,6 +91,9 @@ struct duralog_environment {
   int (*dir_make)(io_env *, const char *path, uint32_t mode);
   int (*dir_remove)(io_env *, const char *path); /* an empty one */
   int (*dir_open)(io_env *, const char *path);
+  /* The same inside of an open directory; one level. */
+  int (*dir_make_in)(io_env *, int dir, const char *name, uint32_t mode);
+  int (*dir_open_in)(io_env *, int dir, const char *name);
   int (*dir_sync_parent)(io_env *, const char *path, enum io_sync_reason);
   int (*dir_sync)(io_env *, int dir, enum io_sync_reason);
   int (*dir_list)(io_env *, int dir,
@@ -109,9 +117,10 @@ struct duralog_environment {
   int (*file_data)(io_env *, int file, uint64_t *position, uint64_t *end);
   int (*rename)(io_env *, int dir, const char *from, const char *to);
   int (*unlink)(io_env *, int dir, const char *name);
-  /* The writer's lock, on a file that is made if need be: a handle, or EAGAIN
-   * if another holds it, in any process. Ends with `unlock` or the process,
-   * also while a forked child lives. */
+  /* The writer's lock, or a group's, on a file that is made if need be, unless
+   * the mode is 0: a handle that reads and writes, or EAGAIN if another holds
+   * it, in any process. Ends with `unlock` or the process, also while a forked
+   * child lives. */
   int (*lock)(io_env *, int dir, const char *name, uint32_t mode);
   void (*unlock)(io_env *, int handle);
   int (*locked)(io_env *, int dir, const char *name); /* 1: held by another */

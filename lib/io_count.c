@@ -20,6 +20,11 @@ enum duralog_sync_kind io_sync_kind(enum io_sync_reason why) {
     case IO_SYNC_SEAL: return DURALOG_SYNC_SEAL;
     case IO_SYNC_SEGMENT:
     case IO_SYNC_SEGMENT_NAME: return DURALOG_SYNC_SEGMENT;
+    case IO_SYNC_GROUPS_NAME:
+    case IO_SYNC_GROUP_NAME:
+    case IO_SYNC_GROUP:
+    case IO_SYNC_COMMIT:
+    case IO_SYNC_REVIEW: return DURALOG_SYNC_GROUP;
     case IO_SYNC_META:
     case IO_SYNC_META_NAME:
     case IO_SYNC_LOG_NAME:
@@ -43,10 +48,10 @@ static void count_sync(struct io_count *c, enum io_sync_reason why,
                        uint64_t began) {
   struct sync_counts *s = &c->counts.syncs[io_sync_kind(why)];
   uint64_t ns = c->inner->now(c->inner) - began;
-  counter_add_alone(&s->count, 1);
-  counter_add_alone(&s->total_ns, ns);
+  counter_add(&s->count, 1);
+  counter_add(&s->total_ns, ns);
   counter_set(&s->max_ns, max_u64(counter_get(&s->max_ns), ns));
-  counter_add_alone(&s->histogram[io_sync_bucket(ns)], 1);
+  counter_add(&s->histogram[io_sync_bucket(ns)], 1);
 }
 
 static int count_dir_sync_parent(io_env *io, const char *path,

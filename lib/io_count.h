@@ -10,7 +10,8 @@
 #include "io.h"
 
 /* Of one kind, changed by one thread at a time: who leads syncs (data, mark,
- * seal), who prepares (segment), who opens. */
+ * seal), who prepares (segment), who opens. But for those of groups, whose
+ * largest time may miss one of two that ended at once. */
 struct sync_counts {
   struct counter count, total_ns, max_ns;
   struct counter histogram[DURALOG_STATS_BUCKETS];

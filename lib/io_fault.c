@@ -20,6 +20,9 @@ const struct io_fault_point io_fault_points[] = {
     {"io/dir_make", {PATH_ERRORS, NO_ROOM, EROFS, EMLINK, EPERM, EEXIST}},
     {"io/dir_remove", {EACCES, EPERM, EBUSY, EIO, EROFS, ENOTEMPTY, ENOMEM}},
     {"io/dir_open", {PATH_ERRORS, NO_DESCRIPTOR}},
+    /* mkdirat, openat */
+    {"io/dir_make_in", {PATH_ERRORS, NO_ROOM, EROFS, EMLINK, EPERM, EEXIST}},
+    {"io/dir_open_in", {PATH_ERRORS, NO_DESCRIPTOR}},
     {"io/parent_open", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
     /* openat and getdents; fstatfs */
     {"io/dir_list", {EACCES, ENOENT, ENOMEM, EIO, NO_DESCRIPTOR}},
@@ -117,6 +120,15 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("epoch/stored"),
     STEP_POINT("epoch/synced"),
     STEP_POINT("epoch/unclean"),
+    STEP_POINT("group/committed"),
+    STEP_POINT("group/directory"),
+    STEP_POINT("group/durable"),
+    STEP_POINT("group/named"),
+    STEP_POINT("group/removed"),
+    STEP_POINT("group/reviewed"),
+    STEP_POINT("group/stored"),
+    STEP_POINT("group/synced"),
+    STEP_POINT("group/written"),
     STEP_POINT("lock/taken"),
     STEP_POINT("mark/store"),
     STEP_POINT("mark/stored"),
@@ -245,6 +257,15 @@ static int fault_dir_remove(io_env *io, const char *path) {
 static int fault_dir_open(io_env *io, const char *path) {
   FAIL_POINT("io/dir_open");
   return inner(io)->dir_open(inner(io), path);
+}
+static int fault_dir_make_in(io_env *io, int dir, const char *name,
+                             uint32_t mode) {
+  FAIL_POINT("io/dir_make_in");
+  return inner(io)->dir_make_in(inner(io), dir, name, mode);
+}
+static int fault_dir_open_in(io_env *io, int dir, const char *name) {
+  FAIL_POINT("io/dir_open_in");
+  return inner(io)->dir_open_in(inner(io), dir, name);
 }
 static int fault_dir_list(io_env *io, int dir,
                           int (*each)(void *, const char *), void *context) {
@@ -445,6 +466,8 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .dir_make = fault_dir_make,
                       .dir_remove = fault_dir_remove,
                       .dir_open = fault_dir_open,
+                      .dir_make_in = fault_dir_make_in,
+                      .dir_open_in = fault_dir_open_in,
                       .dir_sync_parent = fault_dir_sync_parent,
                       .dir_sync = fault_dir_sync,
                       .dir_list = fault_dir_list,

@@ -167,6 +167,21 @@ static int posix_dir_open(io_env *io, const char *path) {
   return dir;
 }
 
+static int posix_dir_make_in(io_env *io, int dir, const char *name,
+                             uint32_t mode) {
+  (void)io;
+  return result_or_errno(mkdirat(dir, name, (mode_t)mode));
+}
+
+static int posix_dir_open_in(io_env *io, int dir, const char *name) {
+  (void)io;
+  int cancel = cancel_off();
+  int inside = above_stderr(
+      openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  cancel_restore(cancel);
+  return inside;
+}
+
 static int sync_retrying(int fd, bool data_only) {
   int result, cancel = cancel_off();
   do {
@@ -368,7 +383,7 @@ static int posix_unlink(io_env *io, int dir, const char *name) {
 static int open_lock_file(io_env *io, int dir, const char *name,
                           uint32_t mode) {
   int file = posix_file_open(io, dir, name, IO_WRITE, 0);
-  if (file == -ENOENT)
+  if (file == -ENOENT && mode)
     file = posix_file_open(io, dir, name, IO_WRITE | IO_CREATE, mode);
   if (file == -EEXIST) /* another one was faster */
     file = posix_file_open(io, dir, name, IO_WRITE, 0);
@@ -697,6 +712,8 @@ io_env *io_posix(void) {
       .dir_make = posix_dir_make,
       .dir_remove = posix_dir_remove,
       .dir_open = posix_dir_open,
+      .dir_make_in = posix_dir_make_in,
+      .dir_open_in = posix_dir_open_in,
       .dir_sync_parent = posix_dir_sync_parent,
       .dir_sync = posix_dir_sync,
       .dir_list = posix_dir_list,

@@ -115,6 +115,29 @@ static int op_dir_open(io_env *io, const char *path) {
   return i < 0 ? i : handle_new(world(io), DIRECTORY_HANDLE, i);
 }
 
+/* A directory in another one is found by its path. */
+static void path_in(struct sim *s, int dir, const char *name, char path[256]) {
+  const char *parent = directory_of(s, dir)->path;
+  size_t length = strlen(parent), room = 256 - 2 - length;
+  memset(path, 0, 256);
+  memcpy(path, parent, length);
+  path[length] = '/';
+  memcpy(path + length + 1, name, min_u64(strlen(name), room));
+}
+
+static int op_dir_make_in(io_env *io, int dir, const char *name,
+                          uint32_t mode) {
+  char path[256];
+  path_in(world(io), dir, name, path);
+  return op_dir_make(io, path, mode);
+}
+
+static int op_dir_open_in(io_env *io, int dir, const char *name) {
+  char path[256];
+  path_in(world(io), dir, name, path);
+  return op_dir_open(io, path);
+}
+
 /* Whether a sync fails, is skipped, or is to be done. */
 enum sync_fate { SYNC_DO, SYNC_SKIP, SYNC_FAIL };
 
@@ -156,7 +179,9 @@ static int op_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
   struct sim *s = world(io);
   enum sync_fate fate = sync_fate(s, why);
   if (fate == SYNC_FAIL) return directory_sync_fails(s);
-  if (fate == SYNC_DO) sim_names_sync(directory_of(s, dir));
+  if (fate != SYNC_DO) return 0;
+  sim_names_sync(directory_of(s, dir));
+  sim_directories_sync(&s->disk, directory_of(s, dir)->path);
   return 0;
 }
 
@@ -321,7 +346,7 @@ static int op_unlink(io_env *io, int dir, const char *name) {
 
 static int op_lock(io_env *io, int dir, const char *name, uint32_t mode) {
   int file = op_file_open(io, dir, name, IO_WRITE, 0);
-  if (file == -ENOENT)
+  if (file == -ENOENT && mode)
     file = op_file_open(io, dir, name, IO_WRITE | IO_CREATE, mode);
   if (file < 0) return file;
   struct sim_file *f = file_of(world(io), file);
@@ -503,6 +528,8 @@ static const struct duralog_environment operations = {
     .dir_make = op_dir_make,
     .dir_remove = op_dir_remove,
     .dir_open = op_dir_open,
+    .dir_make_in = op_dir_make_in,
+    .dir_open_in = op_dir_open_in,
     .dir_sync_parent = op_dir_sync_parent,
     .dir_sync = op_dir_sync,
     .dir_list = op_dir_list,

@@ -509,6 +509,9 @@ PASS(dir_make, (io_env * io, const char *path, uint32_t mode),
      (inner, path, mode))
 PASS(dir_remove, (io_env * io, const char *path), (inner, path))
 PASS(dir_open, (io_env * io, const char *path), (inner, path))
+PASS(dir_make_in, (io_env * io, int dir, const char *name, uint32_t mode),
+     (inner, dir, name, mode))
+PASS(dir_open_in, (io_env * io, int dir, const char *name), (inner, dir, name))
 PASS(dir_sync_parent, (io_env * io, const char *path, enum io_sync_reason why),
      (inner, path, why))
 PASS(dir_list,
@@ -577,6 +580,8 @@ static const _Atomic uint32_t *threads_owner_word(io_env *io) {
 
 static const struct duralog_environment operations = {
     .dir_make = threads_dir_make,
+    .dir_make_in = threads_dir_make_in,
+    .dir_open_in = threads_dir_open_in,
     .dir_remove = threads_dir_remove,
     .dir_open = threads_dir_open,
     .dir_sync_parent = threads_dir_sync_parent,

@@ -100,6 +100,11 @@ void log_kick(struct duralog *log, enum worker_kind kind) {
     log_signal(log, WATCHED_TICK);
     return;
   }
+  if (kind == WORKER_SYNCER) { /* other processes wake it, too */
+    atomic_fetch_add(&log->control->sync_word, 1);
+    log->io->wake_shared(log->io, &log->control->sync_word, 1);
+    return;
+  }
   atomic_fetch_add(&worker->word, 1);
   log->io->wake(log->io, &worker->word, 1);
 }

@@ -348,11 +348,15 @@ void policy_state_of(const struct duralog *, struct policy_state *);
 
 /* ---- wait.c ---- */
 
-/* Sleep until `end` or `durable` is above the offset. */
-duralog_error wait_visible(struct duralog *, uint64_t offset,
-                           uint64_t deadline);
-duralog_error wait_durable(struct duralog *, uint64_t offset,
-                           uint64_t deadline);
+/* Sleep until `end` or `durable` is above the offset; WOKEN where the word, if
+ * there is one, is not 0. */
+duralog_error wait_visible(struct duralog *, uint64_t offset, uint64_t deadline,
+                           const _Atomic uint32_t *interrupt);
+duralog_error wait_durable(struct duralog *, uint64_t offset, uint64_t deadline,
+                           const _Atomic uint32_t *interrupt);
+/* Wake all who sleep so, in this process: those whose word is not 0 come back
+ * with WOKEN. */
+void wait_interrupt(struct duralog *);
 
 /* ---- watch.c ---- */
 
@@ -427,7 +431,28 @@ duralog_error follow_up(struct duralog *);
 /* Sleep until a watermark is above the offset, or the place has to be told of
  * something. */
 duralog_error follow_wait(struct duralog *, struct follow_place *,
-                          duralog_level, uint64_t offset, uint64_t deadline);
+                          duralog_level, uint64_t offset, uint64_t deadline,
+                          const _Atomic uint32_t *interrupt);
+/* Wake all who sleep so. */
+void follow_interrupt(struct duralog *);
+/* Ask the writer to sync up to the offset. False: it cannot be asked. */
+bool follow_ask(struct duralog *, uint64_t offset);
+/* The same, and wait until it has: NO_WRITER if there is none that can, each
+ * time. */
+duralog_error follow_sync(struct duralog *, uint64_t offset);
+
+/* ---- divergence.c ---- */
+
+/* The first record above an epoch, and the newest one. */
+struct divergence {
+  uint64_t offset;
+  uint64_t epoch, newest_epoch;
+  bool found;
+};
+
+/* Reads up to a segment. */
+duralog_error divergence_find(struct duralog *, uint64_t epoch,
+                              struct divergence *);
 
 /* What a follower's watch waits beyond. */
 struct follow_vigil {

@@ -696,12 +696,12 @@ static duralog_error reader_wait(duralog_reader *r, int64_t timeout_ms) {
   uint64_t deadline = log_deadline(r->log->io, timeout_ms);
   if (r->log->follow)
     return told(r, follow_wait(r->log, &r->place, reader_level(r), r->offset,
-                               deadline));
+                               deadline, r->interrupt));
   if (reader_watermark(r) > r->offset) return DURALOG_OK;
   if (r->log->read_only) return DURALOG_E_READ_ONLY;
   return reader_level(r) == DURALOG_LEVEL_DURABLE
-             ? wait_durable(r->log, r->offset, deadline)
-             : wait_visible(r->log, r->offset, deadline);
+             ? wait_durable(r->log, r->offset, deadline, r->interrupt)
+             : wait_visible(r->log, r->offset, deadline, r->interrupt);
 }
 
 struct follow_place *reader_follow_place(duralog_reader *r) {

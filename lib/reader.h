@@ -29,7 +29,8 @@ struct duralog_reader {
   duralog_error source_error;
   int source_os_error;
 
-  struct follow_place place; /* of a follower's reader */
+  struct follow_place place;         /* of a follower's reader */
+  const _Atomic uint32_t *interrupt; /* not 0: who waits comes back; or NULL */
 
   bool damaged;
   duralog_damage damage;

@@ -19,6 +19,7 @@ static void build(struct duralog *log, struct control *c, uint64_t generation) {
   atomic_store(&c->epoch, atomic_load(&log->epoch));
   atomic_store(&c->epoch_first, atomic_load(&log->end));
   atomic_store(&c->end, atomic_load(&log->end));
+  atomic_store(&c->sync_request, 0);
   atomic_store(&c->generation, generation);
   STEP(io, "share/built");
   atomic_store(&c->state, CONTROL_LIVE);

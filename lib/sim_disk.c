@@ -39,6 +39,15 @@ int sim_directory_make(struct sim_disk *disk, const char *path) {
   return -ENOSPC;
 }
 
+void sim_directories_sync(struct sim_disk *disk, const char *parent) {
+  size_t length = strlen(parent);
+  for (int i = 0; i < SIM_DIRECTORIES_MAX; i++) {
+    struct sim_directory *d = &disk->directories[i];
+    if (strncmp(d->path, parent, length) == 0 && d->path[length] == '/')
+      d->durable = true;
+  }
+}
+
 static struct sim_name *name_entry(struct sim_directory *d, const char *text) {
   for (size_t i = 0; i < d->name_count; i++)
     if (strcmp(d->names[i].text, text) == 0) return &d->names[i];

@@ -121,6 +121,8 @@ void sim_disk_free(struct sim_disk *);
 
 int sim_directory_find(const struct sim_disk *, const char *path);
 int sim_directory_make(struct sim_disk *, const char *path);
+/* Those in this one are there for good. */
+void sim_directories_sync(struct sim_disk *, const char *parent);
 /* The file that the name stands for now, or -ENOENT. */
 int sim_name_find(const struct sim_directory *, const char *text);
 int sim_name_set(struct sim_directory *, const char *text, int file);

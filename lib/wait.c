@@ -7,6 +7,7 @@
  * look at the bits after it has published.
  */
 #include <errno.h>
+#include <limits.h>
 
 #include "log.h"
 
@@ -15,8 +16,14 @@ static bool waits_for_itself(const struct duralog *log, uint64_t offset) {
   return atomic_load(&log->end) <= offset && reserve_is_own(log);
 }
 
+/* Another thread wants the sleeper back. */
+static bool interrupted(const _Atomic uint32_t *interrupt) {
+  return interrupt && atomic_load(interrupt);
+}
+
 duralog_error wait_visible(struct duralog *log, uint64_t offset,
-                           uint64_t deadline) {
+                           uint64_t deadline,
+                           const _Atomic uint32_t *interrupt) {
   io_env *io = log->io;
   for (;;) {
     if (atomic_load(&log->end) > offset) return DURALOG_OK;
@@ -27,6 +34,7 @@ duralog_error wait_visible(struct duralog *log, uint64_t offset,
     uint64_t until = log_fence_appenders(log, deadline);
     if (atomic_load(&log->end) > offset || atomic_load(&log->poisoned))
       continue;
+    if (interrupted(interrupt)) return DURALOG_E_WOKEN;
     STEP(io, "wait/visible");
     if (io->wait(io, &log->end_word, value, until) == -ETIMEDOUT &&
         until == deadline)
@@ -35,7 +43,8 @@ duralog_error wait_visible(struct duralog *log, uint64_t offset,
 }
 
 duralog_error wait_durable(struct duralog *log, uint64_t offset,
-                           uint64_t deadline) {
+                           uint64_t deadline,
+                           const _Atomic uint32_t *interrupt) {
   io_env *io = log->io;
   duralog_error error = DURALOG_OK;
   if (waits_for_itself(log, offset)) return DURALOG_E_BUSY;
@@ -45,6 +54,10 @@ duralog_error wait_durable(struct duralog *log, uint64_t offset,
     if (atomic_load(&log->durable) > offset) break;
     if (atomic_load(&log->poisoned)) {
       error = DURALOG_E_POISONED;
+      break;
+    }
+    if (interrupted(interrupt)) {
+      error = DURALOG_E_WOKEN;
       break;
     }
     STEP(io, "wait/durable");
@@ -57,6 +70,17 @@ duralog_error wait_durable(struct duralog *log, uint64_t offset,
   return error;
 }
 
+void wait_interrupt(struct duralog *log) {
+  io_env *io = log->io;
+  if (log->follow) {
+    follow_interrupt(log);
+    return;
+  }
+  log_wake_readers(log);
+  atomic_fetch_add(&log->durable_word, 1);
+  io->wake(io, &log->durable_word, INT_MAX);
+}
+
 static duralog_error wait_for_sync(struct duralog *log, uint64_t offset,
                                    uint64_t deadline, int64_t timeout_ms) {
   if (atomic_load(&log->durable) > offset) return DURALOG_OK;
@@ -67,7 +91,7 @@ static duralog_error wait_for_sync(struct duralog *log, uint64_t offset,
   atomic_store(&log->sync_wanted, true);
   log_kick(log, WORKER_SYNCER);
   uint64_t began = log->io->now(log->io);
-  duralog_error error = wait_durable(log, offset, deadline);
+  duralog_error error = wait_durable(log, offset, deadline, NULL);
   log_count_wait(log, began);
   return error;
 }
@@ -82,7 +106,7 @@ static duralog_error wait_level(duralog *log, uint64_t offset,
     level = log->durable_each ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN;
   if (log->follow)
     return follow_wait(log, NULL, level, offset,
-                       log_deadline(log->io, timeout_ms));
+                       log_deadline(log->io, timeout_ms), NULL);
   if (log->read_only) {
     bool there = level == DURALOG_LEVEL_DURABLE
                      ? atomic_load(&log->durable) > offset
@@ -90,7 +114,7 @@ static duralog_error wait_level(duralog *log, uint64_t offset,
     return there ? DURALOG_OK : DURALOG_E_READ_ONLY;
   }
   uint64_t deadline = log_deadline(log->io, timeout_ms);
-  duralog_error error = wait_visible(log, offset, deadline);
+  duralog_error error = wait_visible(log, offset, deadline, NULL);
   if (error || level == DURALOG_LEVEL_WRITTEN) return error;
   return wait_for_sync(log, offset, deadline, timeout_ms);
 }

@@ -28,7 +28,7 @@ skip_reason() { # program
       *san-thread*/test_handles | *san-thread*/test_open_process | \
       *san-thread*/test_follow | *san-thread*/test_reserve | \
       *san-thread*/test_guard | *san-thread*/test_watch | *san-thread*/test_watch_sim | \
-      *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
+      *san-thread*/test_consumer | *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
     *clang/test_interleave | *clang/test_fault)
       echo "the same search as with gcc, in minutes" ;;

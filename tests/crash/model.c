@@ -161,7 +161,9 @@ const char *model_check(const struct model *m, enum crash_kind kind,
   if (kind == CRASH_KILL && end < max_u64(m->count, m->seen))
     return "I11: a killed process took a returned record with it";
   const char *wrong = kind == CRASH_POWER ? check_loss(m, end) : NULL;
-  return wrong ? wrong : model_read(m, log, end, NULL);
+  if (!wrong) wrong = model_read(m, log, end, NULL);
+  return wrong ? wrong
+               : model_group_check(&m->group, kind == CRASH_KILL, log, end);
 }
 
 const char *model_adopt(struct model *m, duralog *log, uint64_t end,
@@ -186,7 +188,7 @@ const char *model_adopt(struct model *m, duralog *log, uint64_t end,
   m->in_flight = 0;
   m->seen = end;
   m->acknowledged = min_u64(m->acknowledged, end);
-  return wrong;
+  return wrong ? wrong : model_group_adopt(&m->group, log, end);
 }
 
 uint64_t model_digest(const struct model *m) {
@@ -201,5 +203,5 @@ uint64_t model_digest(const struct model *m) {
     if (!m->mode->durability.sync_interval_ms) each[3] = 0;
     sum = checksum64(each, sizeof each, sum);
   }
-  return sum;
+  return sum ^ model_group_digest(&m->group);
 }

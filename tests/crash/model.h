@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "duralog.h"
+#include "model_group.h"
 
 enum { MODEL_RECORDS_MAX = 2048, MODEL_RECORD_BYTES_MAX = 4096 };
 
@@ -50,6 +51,7 @@ struct model {
     uint64_t epoch;
     uint32_t content;
   } shown[MODEL_RECORDS_MAX];
+  struct model_group group;
 };
 
 enum crash_kind { CRASH_KILL, CRASH_POWER };

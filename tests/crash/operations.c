@@ -58,10 +58,10 @@ void run_open(struct run *r, enum crash_kind kind) {
     return;
   }
   r->log = log;
-  r->may_lose = CRASH_KILL;
   const char *wrong = model_check(&r->model, kind, log, report.end);
   if (!wrong) wrong = model_adopt(&r->model, log, report.end, sim_now(r->sim));
   if (wrong) broken(r, wrong);
+  r->may_lose = CRASH_KILL; /* the model knows now what is left */
 }
 
 static void look(struct run *r) {
@@ -235,6 +235,61 @@ static void op_abort(struct run *r) {
   must(r, duralog_abort(r->log), "an abort failed");
   look(r);
   append_ok(r, SIZE, DURALOG_LEVEL_WRITTEN);
+}
+
+/* ---- consuming ---- */
+
+/* The group's member: it goes back where it has to, and reads all. */
+static duralog_consumer *consume_all(struct run *r) {
+  duralog_consumer_options o = {.struct_size = sizeof o,
+                                .manual_commit = true,
+                                .go_back = true,
+                                .read_level = DURALOG_LEVEL_WRITTEN};
+  duralog_consumer *c = NULL;
+  const duralog_record *records;
+  size_t count;
+  duralog_error e;
+  model_group_making(&r->model.group);
+  must(r, duralog_consumer_open(r->log, MODEL_GROUP, &o, &c), "no consumer");
+  if (!c) return NULL;
+  model_group_made(&r->model.group);
+  do e = duralog_poll(c, 0, 0, 0, &records, &count);
+  while (e == DURALOG_OK);
+  if (e != DURALOG_E_TIMEOUT) broken(r, "a poll failed");
+  return c;
+}
+
+static void commit_polled(struct run *r, duralog_consumer *c,
+                          duralog_level level) {
+  char number[16];
+  snprintf(number, sizeof number, "%u",
+           model_group_commit(&r->model.group, r->model.count));
+  must(r, duralog_commit(c, DURALOG_POLLED, level, number), "a commit failed");
+  model_group_returned(&r->model.group, level);
+  if (level == DURALOG_LEVEL_DURABLE)
+    model_saw(&r->model, r->model.count, r->model.count);
+}
+
+static void commit_all(struct run *r, duralog_level level) {
+  duralog_consumer *c = consume_all(r);
+  if (!c) return;
+  commit_polled(r, c, level);
+  must(r, duralog_consumer_close(&c), "a consumer was not closed");
+}
+
+/* All by one member, who knows which slot is durable. */
+static void op_commits(struct run *r) {
+  duralog_consumer *c = consume_all(r);
+  if (!c) return;
+  commit_polled(r, c, DURALOG_LEVEL_DURABLE);
+  for (int i = 0; i < 3; i++) commit_polled(r, c, DURALOG_LEVEL_WRITTEN);
+  must(r, duralog_consumer_close(&c), "a consumer was not closed");
+}
+
+static void op_commit(struct run *r) { commit_all(r, DURALOG_LEVEL_WRITTEN); }
+
+static void op_commit_durable(struct run *r) {
+  commit_all(r, DURALOG_LEVEL_DURABLE);
 }
 
 /* ---- segments ---- */
@@ -425,6 +480,9 @@ const struct operation operations[] = {
     {"sync", op_sync},
     {"wait", op_wait},
     {"read", op_read},
+    {"commit", op_commit},
+    {"commit-durable", op_commit_durable},
+    {"commits", op_commits},
     {"tick", op_tick},
     {"pass", op_pass},
     {"late", op_late},

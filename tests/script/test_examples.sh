@@ -43,8 +43,29 @@ kv_remembers_what_it_was_told() {
     [ "$(kv list 'get b' 'get c')" = "$(printf 'a 1\nb 2\nok\n2\nnone')" ]
 }
 
+a_consumer_goes_on_where_it_committed() {
+  log=$work/consumed consumer=$build/examples/consumer
+  printf 'a\nb\nc\n' | "$build/duralog" append "$log" >/dev/null &&
+    [ "$("$consumer" "$log")" = "$(printf '0 a\n1 b\n2 c')" ] &&
+    [ -z "$("$consumer" "$log")" ] &&
+    printf 'd\n' | "$build/duralog" append "$log" >/dev/null &&
+    [ "$("$consumer" "$log")" = '3 d' ] &&
+    [ "$("$consumer" "$log" other | wc -l)" -eq 4 ] &&
+    code 1 "$consumer" "$log" 'no/name'
+}
+
+a_killed_consumer_counts_each_record_once() {
+  log=$work/counted state=$work/counted.state
+  seq 1 3000 | "$build/duralog" append "$log" >/dev/null || return 1
+  for i in 1 2 3 4 5 6 7 8; do
+    timeout -s KILL 0.0$i "$build/examples/exactly_once" "$log" "$state"
+  done >/dev/null 2>&1
+  # 9 numbers of 1 digit, 90 of 2, 900 of 3, 2001 of 4
+  [ "$("$build/examples/exactly_once" "$log" "$state")" = '3000 records, 10893 bytes' ]
+}
+
 small_examples_are_small() {
-  for file in hello group_commit kv tailing event_loop; do
+  for file in hello group_commit kv tailing event_loop consumer exactly_once; do
     [ "$(wc -l <examples/$file.c)" -lt 80 ] || { echo "$file.c has 80 lines or more"; return 1; }
   done
 }
@@ -249,6 +270,7 @@ installation_compiles_links_and_goes_away() {
 
 for test in hello_greets_again group_commit_checks_itself tailing_sees_all_of_a_killed_writer_and_the_next \
   kv_remembers_what_it_was_told small_examples_are_small an_event_loop_makes_all_lines_durable \
+  a_consumer_goes_on_where_it_committed a_killed_consumer_counts_each_record_once \
   readme_program_compiles_and_runs lines_come_back_as_they_went_in \
   bytes_come_back_as_they_went_in ranges_are_exact times_bound_what_is_printed \
   segments_tell_their_times damage_before_the_first_time_is_told statistics_are_told_where_asked_for wrong_use_has_its_exit_code \

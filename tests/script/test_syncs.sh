@@ -18,6 +18,7 @@ programs_for() { # place
   case $1 in
     unclean | clean | watermark | seal) echo test_sim test_crash test_lives test_accept ;;
     salvaged*) echo test_salvage_crash ;;
+    group* | commit | review) echo test_groups test_crash test_lives ;;
     damaged) echo test_accept test_crash test_lives test_sim ;;
     *) echo test_crash test_lives test_sim test_accept ;;
   esac

@@ -331,6 +331,7 @@ void plot_run(struct story *s) {
     case PLOT_DAMAGE: plot_damage(s); break;
     case PLOT_FOLLOW: plot_follow(s); break;
     case PLOT_SALVAGE: plot_salvage(s); break;
+    case PLOT_GROUPS: plot_groups(s); break;
     default: plot_life(s); break;
   }
 }
@@ -362,6 +363,7 @@ static void check_after(struct story *s) {
   s->quiet = true;
   CHECK(story_open(s, &o, DURALOG_OK));
   story_read(s);
+  story_groups_check(s);
   CHECK(story_append(s, SINGLE, DURALOG_LEVEL_DEFAULT));
   CHECK(story_append(s, BATCH, DURALOG_LEVEL_DURABLE));
   CHECK(story_tick(s));

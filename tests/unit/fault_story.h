@@ -31,6 +31,7 @@ enum plot {
   PLOT_DAMAGE,
   PLOT_FOLLOW,
   PLOT_SALVAGE,
+  PLOT_GROUPS,
   PLOTS
 };
 
@@ -69,6 +70,7 @@ struct story {
   uint32_t life;               /* openings so far */
   uint32_t lives[NUMBERS_MAX]; /* which may have written a record, as bits */
   bool damaged;
+  uint64_t committed; /* by the group, durably; 0: nothing */
 
   /* The open handle. */
   duralog *log;
@@ -125,6 +127,12 @@ void story_salvage(struct story *);
 void story_remove_copies(const struct story *);
 /* The fault is over: everything works again. */
 void story_recovers(struct story *);
+
+/* ---- fault_groups.c ---- */
+
+void plot_groups(struct story *);
+/* In an open log: what the group committed is there. */
+void story_groups_check(struct story *);
 
 /* ---- fault_plots.c ---- */
 

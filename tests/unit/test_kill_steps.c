@@ -46,7 +46,7 @@ enum {
 
 /* ---- modes and stories ---- */
 
-enum story_kind { BIRTH, HEIR, THREADS };
+enum story_kind { BIRTH, HEIR, THREADS, GROUPS };
 
 struct mode {
   const char *name;
@@ -84,6 +84,8 @@ static const struct mode modes[] = {
     {"interval-threads", THREADS, INTERVAL(10), false, false},
     {"pagecache-threads", THREADS, PAGECACHE, false, false},
     {"strict-padded-threads", THREADS, EVERY_N(4), true, true},
+    {"every-record-groups", GROUPS, EVERY_N(1), false, false},
+    {"pagecache-groups", GROUPS, PAGECACHE, false, false},
 };
 /* clang-format on */
 
@@ -111,6 +113,7 @@ struct run {
   struct point points[POINTS_MAX];
   _Atomic uint64_t end, durable; /* the highest ever shown */
   struct noted noted[WRITERS_MAX];
+  _Atomic uint64_t committing, committed; /* by the group: begun; returned */
 };
 
 static struct run *run;
@@ -171,6 +174,10 @@ static void reach_step(io_env *io, const char *name) {
 
 static int kill_dir_make(io_env *io, const char *path, uint32_t mode) {
   AROUND("dir_make", int, io_posix()->dir_make(io, path, mode));
+}
+static int kill_dir_make_in(io_env *io, int dir, const char *name,
+                            uint32_t mode) {
+  AROUND("dir_make_in", int, io_posix()->dir_make_in(io, dir, name, mode));
 }
 static int kill_file_open(io_env *io, int dir, const char *name, int flags,
                           uint32_t mode) {
@@ -259,6 +266,7 @@ static const duralog_environment *environment_of(enum story_kind kind) {
   static struct duralog_environment io;
   io = *io_posix();
   io.dir_make = kill_dir_make;
+  io.dir_make_in = kill_dir_make_in;
   io.dir_sync = kill_dir_sync;
   io.dir_sync_parent = kill_dir_sync_parent;
   io.file_open = kill_file_open;
@@ -387,6 +395,29 @@ static void write_all(void) {
   for (uint64_t i = 0; i < run->writers; i++) thread_join(threads[i]);
 }
 
+/* A group's member, in a process that is the writer's as well. */
+static void consume_some(duralog *log) {
+  duralog_consumer_options o = {.struct_size = sizeof o,
+                                .manual_commit = true,
+                                .protect = true,
+                                .read_level = DURALOG_LEVEL_WRITTEN};
+  duralog_consumer *c = NULL;
+  const duralog_record *records;
+  size_t count;
+  CHECK_OK(duralog_consumer_open(log, "g", &o, &c));
+  for (int i = 0; i < 3; i++) {
+    CHECK_OK(duralog_poll(c, 4, 0, 0, &records, &count));
+    uint64_t next = records[count - 1].offset + 1;
+    atomic_store(&run->committing, next);
+    CHECK_OK(duralog_commit(
+        c, next, i ? DURALOG_LEVEL_WRITTEN : DURALOG_LEVEL_DURABLE, NULL));
+    atomic_store(&run->committed, next);
+  }
+  CHECK_OK(duralog_consumer_close(&c));
+  CHECK_OK(duralog_clone_group(log, "g", "h"));
+  CHECK_OK(duralog_delete_group(log, "h"));
+}
+
 static void live(void *unused) {
   (void)unused;
   duralog_options o = options_of(run->mode);
@@ -394,6 +425,7 @@ static void live(void *unused) {
     duralog *log = open_with(run->path, &o);
     atomic_store(&open_log, log);
     write_all();
+    if (run->mode->kind == GROUPS) consume_some(log);
     CHECK_OK(duralog_close(&log));
     atomic_store(&open_log, NULL);
     if (i == 0) note_watermarks();
@@ -449,6 +481,23 @@ static void check_log(duralog *log) {
   }
 }
 
+/* I24: a commit that returned outlives the process; I26: the next member, who
+ * is let in at once, goes on there. */
+static void check_group(duralog *log) {
+  duralog_consumer_options o = {.struct_size = sizeof o, .manual_commit = true};
+  duralog_consumer_status s = {.struct_size = sizeof s};
+  duralog_consumer *c = NULL;
+  uint64_t committed = atomic_load(&run->committed);
+  if (run->mode->kind != GROUPS) return;
+  o.read_level = DURALOG_LEVEL_WRITTEN;
+  CHECK_OK(duralog_consumer_open(log, "g", &o, &c));
+  CHECK_OK(duralog_consumer_get(c, &s));
+  CHECK(!s.diverged && s.position == (s.committed + 1 ? s.committed : 0));
+  if (committed) CHECK(s.committed + 1 && s.committed >= committed);
+  CHECK(s.position <= atomic_load(&run->committing));
+  CHECK_OK(duralog_consumer_close(&c));
+}
+
 /* Opening succeeds at once (I12), and the log goes on (I7). */
 static void check_next_life(void) {
   duralog_options o = options_of(run->mode);
@@ -458,6 +507,7 @@ static void check_next_life(void) {
   CHECK_EQUAL(report.damage_count, 0);
   uint64_t end = watermarks_of(log).end, epoch = watermarks_of(log).epoch;
   check_log(log);
+  check_group(log);
   struct noted *noted = &run->noted[0];
   uint64_t n = atomic_load(&noted->count);
   noted->offset[n] = append_operation(log, 0, n);
