@@ -4,7 +4,7 @@
  * FORMAT.md has it byte by byte.
  *
  * The log's subdirectory `groups` has one file NAME.group for each group, made
- * in full and synced before it gets its name. It has two slots in blocks of
+ * in full and synced before it gets its name. It has three slots in blocks of
  * their own, each with a checksum seeded with log, group and slot: the valid
  * one with the higher sequence counts. The slot that is known to be durable is
  * never written over, so whatever a crash does to the other one, a durable
@@ -23,7 +23,7 @@
 
 enum {
   GROUP_SLOT_BYTES = 4096,
-  GROUP_SLOTS = 2,
+  GROUP_SLOTS = 3,
   GROUP_BYTES = GROUP_SLOTS * GROUP_SLOT_BYTES,
   GROUP_VERSION = 1,
   GROUP_METADATA_AT = 72,
