@@ -55,7 +55,6 @@ static duralog_error store(struct duralog_consumer *c, uint64_t offset,
                            uint64_t epoch, duralog_level level,
                            const char *metadata) {
   duralog_error error = DURALOG_OK;
-  if (c->group.sync_failed) return DURALOG_E_POISONED;
   if (level == DURALOG_LEVEL_DURABLE) {
     error = group_records_durable(c->log, offset);
     if (!error) error = still_fits(c, offset, epoch);

@@ -361,7 +361,8 @@ int group_file_store(struct group_file *g, struct group_state *s,
   int result = group_file_review(g);
   if (result) return result;
   s->sequence = g->state.sequence + 1;
-  int index = 1 - g->durable_index;
+  int index = 0; /* neither the durable slot nor the newest */
+  while (index == g->durable_index || index == g->index) index++;
   result = store_slot(g, s, index);
   if (!result && durable) result = sync_file(g, IO_SYNC_COMMIT);
   if (result) return result;

@@ -4,12 +4,13 @@
  * FORMAT.md has it byte by byte.
  *
  * The log's subdirectory `groups` has one file NAME.group for each group, made
- * in full and synced before it gets its name. It has two slots in blocks of
+ * in full and synced before it gets its name. It has three slots in blocks of
  * their own, each with a checksum seeded with log, group and slot: the valid
- * one with the higher sequence counts. The slot that is known to be durable is
- * never written over, so whatever a crash does to the other one, a durable
- * commit is there; without a durable one the first write is preceded by one
- * (`review`). The file's kernel lock is the membership.
+ * one with the higher sequence counts. What is stored goes into a slot that
+ * holds neither the newest state nor the one known to be durable, so whatever a
+ * crash does to it, these are there. Until a slot is known to be durable the
+ * newest is written again and synced first (`review`). The file's kernel lock
+ * is the membership.
  */
 #ifndef DURALOG_GROUP_FILE_H
 #define DURALOG_GROUP_FILE_H
@@ -23,7 +24,7 @@
 
 enum {
   GROUP_SLOT_BYTES = 4096,
-  GROUP_SLOTS = 2,
+  GROUP_SLOTS = 3,
   GROUP_BYTES = GROUP_SLOTS * GROUP_SLOT_BYTES,
   GROUP_VERSION = 1,
   GROUP_METADATA_AT = 72,
