@@ -76,11 +76,11 @@ NEED := .ci/need
 $(BUILD)/.need-build: $(NEED)
 	@mkdir -p $(@D) && $(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev && touch $@
 $(BUILD)/.need-check: $(NEED) $(BUILD)/.need-build
-	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base && touch $@
+	@$(NEED) cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang && touch $@
 
 .PHONY: deps
 deps: $(NEED) ## install what building and testing need
-	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang groff:groff-base
+	@$(NEED) cc:gcc objcopy:binutils xxhash.h:libxxhash-dev cmocka.h:libcmocka-dev fiu.h:libfiu-dev clang:clang
 
 # ---- compiling; a change of flags rebuilds ----
 

@@ -195,14 +195,19 @@ manual_lists_what_help_lists() {
 }
 
 manual_is_well_formed() {
-  .ci/need groff:groff-base && groff -mandoc -ww -z examples/duralog.1 2>"$work/err"
+  groff -mandoc -ww -z examples/duralog.1 2>"$work/err"
   [ $? -eq 0 ] && [ ! -s "$work/err" ] || { cat "$work/err"; return 1; }
 }
 
 for test in the_json_check_can_fail every_json_is_json a_key_is_in_the_json damage_and_failure_are_in_the_json \
   bench_tells_all_and_leaves_nothing bench_refuses_what_it_should an_interrupted_bench_removes_its_directory \
   help_lists_every_option completion_offers_what_help_lists \
-  completion_knows_values manual_lists_what_help_lists manual_is_well_formed; do
+  completion_knows_values manual_lists_what_help_lists; do
   claim $test $test
 done
+if .ci/need groff:groff-base >/dev/null 2>&1; then
+  claim manual_is_well_formed manual_is_well_formed
+else
+  echo "skip: manual_is_well_formed: groff is not here and could not be installed"
+fi
 exit $failed
