@@ -31,6 +31,8 @@
 enum {
   CONTROLS_MAX = 16, /* control files in one handle's life */
   LOOK_NS = 100 * 1000 * 1000,
+  PACE_NS = 4000,
+  PACE_PAUSES = 160,
   EAGER_NS = 50 * 1000,
   EAGER_LOOKS = 50,
   EAGER_PAUSES = 40,        /* between two looks: a microsecond */
@@ -371,6 +373,17 @@ static duralog_error nap(struct sleeper *s) {
     (void)io->wait_shared(io, word, value,
                           min_u64(s->deadline, io->now(io) + longest));
   return error;
+}
+
+/* Each look takes the line of `end` away from the writer, whose next append
+ * waits for it. A reader at the heels of a writer would look for every few
+ * records: so it lets a few microseconds pass, where the last look was no
+ * longer ago. */
+void follow_pace(const struct duralog *log, struct follow_place *p) {
+  uint64_t now = log->io->now(log->io);
+  if (now - p->looked_at < PACE_NS)
+    for (int i = 0; i < PACE_PAUSES; i++) spin_pause();
+  p->looked_at = now;
 }
 
 /* Behind a writer at full speed a reader would fall asleep and be woken for
