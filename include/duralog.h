@@ -1223,8 +1223,9 @@ typedef enum duralog_reset {
 /*
  * Set the committed offset of a group that has no member: a durable commit,
  * with its errors (on a handle that only reads: NO_WRITER). A damaged group is
- * made anew, but for SHIFT, which is CORRUPT. *offset (may be NULL) receives
- * it. Otherwise as duralog_delete_group.
+ * made anew, and is protected then, since nobody knows whether it was; but for
+ * SHIFT, which is CORRUPT. *offset (may be NULL) receives it. Otherwise as
+ * duralog_delete_group.
  */
 DURALOG_API duralog_error duralog_reset_group(duralog *log, const char *group,
                                               duralog_reset how, int64_t value,

@@ -235,10 +235,11 @@ static duralog_error reset(struct duralog *log, const char *name,
   }
   if (result)
     return group_fail(log, name, result, false, "cannot reset a group");
-  if (g.state.sequence == 0) group_file_renew(&g);
   duralog_error error = target_of(log, g.state.offset, how, value, &target);
   if (!error) error = group_epoch_before(log, target, &epoch);
   if (!error) error = group_records_durable(log, target);
+  if (!error && g.state.sequence == 0 && (result = group_file_renew(&g)) != 0)
+    error = group_fail(log, name, result, false, "cannot make a group anew");
   if (!error)
     error = group_commit(log, &g, target, epoch, DURALOG_LEVEL_DURABLE, NULL);
   group_file_leave(&g);

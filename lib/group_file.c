@@ -304,11 +304,16 @@ int group_file_join(struct group_file *g, const struct log_directory *d,
   return -EBADMSG;
 }
 
-/* Its sequence is above any that a slot may still show; no slot is lost by
- * writing over one. */
-void group_file_renew(struct group_file *g) {
-  g->state = (struct group_state){.sequence = 1, .offset = NONE};
+int group_file_renew(struct group_file *g) {
+  static const uint8_t nothing[GROUP_BYTES];
+  io_env *io = g->log->io;
+  int result = io_allocate(io, g->file, GROUP_BYTES); /* it may be cut */
+  if (!result) result = io_write(io, g->file, nothing, sizeof nothing, 0);
+  STEP(io, "group/erased");
+  g->state = (struct group_state){
+      .sequence = 1, .offset = NONE, .flags = GROUP_PROTECTED};
   g->index = 0;
+  return result;
 }
 
 void group_file_leave(struct group_file *g) {

@@ -59,7 +59,7 @@ size_t group_slot_encode(uint8_t slot[GROUP_SLOT_BYTES],
 enum block_state group_slot_decode(struct group_state *, const uint8_t *slot,
                                    const uint8_t uuid[16], const char *name,
                                    int index);
-/* Both slots: the newer valid one into `state`, which slot it is into `*index`;
+/* All slots: the newest valid one into `state`, which slot it is into `*index`;
  * the lowest offset that may come back after a crash into `*lowest`. NEWER if
  * a newer release wrote the file, DAMAGED if no slot is valid. */
 enum block_state group_file_decode(struct group_state *, int *index,
@@ -90,8 +90,10 @@ int group_file_join(struct group_file *, const struct log_directory *,
 /* The same also where the file is damaged: the state's sequence is 0 then. */
 int group_file_join_damaged(struct group_file *, const struct log_directory *,
                             const char *name);
-/* A damaged one begins anew: nothing was committed. */
-void group_file_renew(struct group_file *);
+/* A damaged one begins anew: nothing was committed. Whether it was protected
+ * nobody knows any more, so it is. What is left of the slots is erased: it
+ * could read well another time, and be the newer one. */
+int group_file_renew(struct group_file *);
 void group_file_leave(struct group_file *);
 
 /* What this one found is on the disk, and so are the names. */

@@ -122,6 +122,7 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("epoch/unclean"),
     STEP_POINT("group/committed"),
     STEP_POINT("group/directory"),
+    STEP_POINT("group/erased"),
     STEP_POINT("group/durable"),
     STEP_POINT("group/named"),
     STEP_POINT("group/removed"),

@@ -875,6 +875,33 @@ static void a_damaged_group_file_is_reported_and_hurts_one_group(
   close_log(log);
 }
 
+/* What was damaged may read well again, and was the newer one. And whether the
+ * group was protected nobody knows (I28). */
+static void a_group_made_anew_stays_as_it_was_made(struct test_place *at) {
+  duralog *log = log_of(at);
+  append_numbers(log, 0, 20);
+  duralog_consumer *c = consumer_of(log);
+  poll_numbers(c, 0, 20);
+  for (uint64_t i = 10; i < 20; i++)
+    CHECK_OK(
+        duralog_commit(/* into all slots */
+                       c, i,
+                       i % 3 ? DURALOG_LEVEL_WRITTEN : DURALOG_LEVEL_DURABLE,
+                       NULL));
+  consumer_end(c);
+  for (int slot = 0; slot < 3; slot++)
+    file_flip(group_path(at, "g"), (uint64_t)slot * 4096 + 40);
+  CHECK_OK(duralog_reset_group(log, "g", DURALOG_RESET_OFFSET, 3, NULL));
+  CHECK(group_of(log, "g").is_protected);
+  for (int slot = 0; slot < 3; slot++) {
+    file_flip(group_path(at, "g"), (uint64_t)slot * 4096 + 40);
+    duralog_group g = group_of(log, "g");
+    CHECK(g.committed == 3 || g.committed == DURALOG_NO_OFFSET);
+    file_flip(group_path(at, "g"), (uint64_t)slot * 4096 + 40);
+  }
+  close_log(log);
+}
+
 static void one_torn_slot_leaves_the_commit_before_it(struct test_place *at) {
   duralog *log = log_of(at);
   append_numbers(log, 0, 20);
@@ -951,6 +978,7 @@ int main(int argc, char **argv) {
       TEST(a_reset_goes_where_it_is_told),
       TEST(a_protected_group_holds_what_it_has_yet_to_read),
       TEST(a_damaged_group_file_is_reported_and_hurts_one_group),
+      TEST(a_group_made_anew_stays_as_it_was_made),
       TEST(one_torn_slot_leaves_the_commit_before_it),
       TEST(bad_names_and_options_are_refused),
   };

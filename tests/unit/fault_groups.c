@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "fault_story.h"
+#include "group_file.h"
 
 enum { RETRIES = 2 };
 
@@ -107,17 +108,49 @@ static bool no_groups(const struct story *s) {
           strcmp(s->now.point, "io/file_open") == 0);
 }
 
+/* Nothing of the copy's file is valid any more. */
+static void damage_copy(struct story *s) {
+  static const uint8_t nothing[16];
+  io_env *io = s->fault.inner;
+  int log = io->dir_open(io, s->path);
+  int groups = io->dir_open_in(io, log, GROUPS_NAME);
+  int file = io->file_open(io, groups, "h" GROUP_SUFFIX, IO_WRITE, 0);
+  CHECK(file >= 0);
+  for (int slot = 0; slot < GROUP_SLOTS; slot++)
+    CHECK_EQUAL(io_write(io, file, nothing, sizeof nothing,
+                         (uint64_t)slot * GROUP_SLOT_BYTES),
+                0);
+  io->close(io, file);
+  io->close(io, groups);
+  io->close(io, log);
+}
+
+/* A damaged group is one that may need everything, and so is one made anew. */
+static void make_anew(struct story *s) {
+  uint64_t offset;
+  damage_copy(s);
+  if (went(s, duralog_needed_from(s->log, &offset), DURALOG_OK))
+    CHECK(offset == 0 || no_groups(s));
+  if (went(s, duralog_reset_group(s->log, "h", DURALOG_RESET_LATEST, 0, NULL),
+           DURALOG_OK))
+    if (went(s, duralog_needed_from(s->log, &offset), DURALOG_OK))
+      CHECK(offset == 0 ||
+            no_groups(s)); /* until a crash cannot bring it back */
+}
+
 static void look_from_outside(struct story *s) {
   duralog_group g = {.struct_size = sizeof g};
   uint64_t offset;
   unsigned names = 0;
   if (went(s, duralog_describe_group(s->log, "g", &g), DURALOG_OK))
     CHECK(g.committed == DURALOG_NO_OFFSET || g.committed >= s->committed);
-  if (went(s, duralog_clone_group(s->log, "g", "h"), DURALOG_OK) &&
+  bool copied = went(s, duralog_clone_group(s->log, "g", "h"), DURALOG_OK);
+  if (copied &&
       went(s, duralog_reset_group(s->log, "h", DURALOG_RESET_EARLIEST, 0, NULL),
            DURALOG_OK))
     if (went(s, duralog_needed_from(s->log, &offset), DURALOG_OK))
       CHECK(offset == 0 || !g.is_protected || no_groups(s));
+  if (copied) make_anew(s);
   if (went(s, duralog_list_groups(s->log, look_at_name, &names), DURALOG_OK))
     CHECK(names <= 2);
   went(s, duralog_protect_group(s->log, "g", false), DURALOG_OK);
