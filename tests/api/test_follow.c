@@ -171,6 +171,36 @@ static void a_reader_can_seek_to_segments_it_never_read(struct test_place *at) {
   writer_end(&w);
 }
 
+/* Neither needs the other, nor a read, to know of what came later. */
+static void later_segments_are_listed_and_searched(struct test_place *at) {
+  duralog_options o = small_pagecache();
+  duralog *writer = open_with(at->path, &o);
+  append_numbers(writer, 0, 10);
+  duralog *lists = follow(at), *searches = follow(at);
+  duralog_reader *reader = reader_of(searches, DURALOG_LEVEL_WRITTEN);
+  duralog_segment s = {.struct_size = sizeof s};
+  uint64_t offset;
+  append_numbers(writer, 10, 5000);
+  duralog_entry late = {.data = "x",
+                        .size = 1,
+                        .has_timestamp = true,
+                        .timestamp_ms = INT64_MAX / 2};
+  CHECK_OK(duralog_append_batch(writer, &late, 1, DURALOG_LEVEL_WRITTEN, NULL));
+  size_t count = 0;
+  while (duralog_get_segment(writer, count, &s) == DURALOG_OK) count++;
+  CHECK(count > 3);
+  CHECK_OK(duralog_get_segment(lists, count - 1, &s));
+  CHECK_EQUAL(s.end, 5011);
+  CHECK_IS(DURALOG_E_RANGE, duralog_get_segment(lists, count, &s));
+  CHECK_OK(duralog_seek_time(reader, INT64_MAX / 2));
+  CHECK_OK(duralog_tell(reader, &offset));
+  CHECK_EQUAL(offset, 5010);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(lists);
+  close_log(searches);
+  close_log(writer);
+}
+
 static void a_durable_reader_sees_only_what_is_durable(struct test_place *at) {
   struct writer w = pagecache_writer(at); /* I2 */
   w.host_driven = true;                   /* nothing is synced but by order */
@@ -563,7 +593,34 @@ static void a_reader_beyond_the_divergence_has_to_go_back(
   writer_end(&w);
 }
 
-/* The next writer accepts damage in what the follower has read. */
+enum { OFFSETS_MAX = 1000 };
+
+/* Which records can be read, from the start on, over any damage. */
+static void read_what_there_is(duralog_reader *reader, uint64_t end,
+                               bool there[OFFSETS_MAX]) {
+  duralog_record r;
+  CHECK(end <= OFFSETS_MAX);
+  memset(there, 0, OFFSETS_MAX);
+  CHECK_OK(duralog_seek(reader, DURALOG_SEEK_START, 0));
+  for (uint64_t next = 0; next < end;) {
+    duralog_error error = duralog_read_next(reader, &r);
+    if (error == DURALOG_E_CORRUPT) {
+      duralog_damage damage;
+      CHECK_OK(duralog_reader_diagnose(reader, &damage, NULL));
+      CHECK(damage.from <= next && next < damage.to && damage.to <= end);
+      next = damage.to;
+      CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, next));
+      continue;
+    }
+    CHECK_OK(error);
+    CHECK(r.offset == next && record_is(&r, next));
+    there[next++] = true;
+  }
+  CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+}
+
+/* The next writer accepts damage in what the follower has read: it reads on
+ * what one reads who comes now, and nothing that was given up. */
 static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
   struct writer w = pagecache_writer(at); /* I23, I30 */
   writer_begin(&w);
@@ -572,7 +629,6 @@ static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
   tell_and_hear(&w, 'a'); /* these prove that the others were durable */
   duralog *log = follow(at);
   duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
-  duralog_record r;
   read_numbers(reader, 0, 200);
   writer_kill(&w);
   struct test_frames frames = frames_load(at->path);
@@ -588,23 +644,15 @@ static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
   uint64_t divergence, epoch;
   CHECK_OK(duralog_reader_divergence(reader, &divergence, &epoch));
   CHECK(divergence <= first && epoch >= 2);
-  CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, divergence));
-  uint64_t next = divergence;
-  while (next < end) {
-    duralog_error error = duralog_read_next(reader, &r);
-    if (error == DURALOG_E_CORRUPT) {
-      duralog_damage damage;
-      CHECK_OK(duralog_reader_diagnose(reader, &damage, NULL));
-      CHECK(damage.from <= next && next < damage.to && damage.to <= first);
-      next = damage.to;
-      CHECK_OK(duralog_seek(reader, DURALOG_SEEK_OFFSET, next));
-      continue;
-    }
-    CHECK_OK(error);
-    CHECK(r.offset == next && record_is(&r, next));
-    next++;
-  }
-  CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+  static bool there[OFFSETS_MAX], now_there[OFFSETS_MAX];
+  read_what_there_is(reader, end, there);
+  duralog *fresh = follow(at);
+  duralog_reader *other = reader_of(fresh, DURALOG_LEVEL_WRITTEN);
+  read_what_there_is(other, end, now_there);
+  CHECK(memcmp(there, now_there, sizeof there) == 0);
+  CHECK(there[59] && !there[60] && there[first]);
+  CHECK_OK(duralog_reader_close(&other));
+  close_log(fresh);
   CHECK_OK(duralog_reader_close(&reader));
   close_log(log);
   writer_end(&w);
@@ -899,6 +947,7 @@ static const struct test tests[] = {
     TEST_BOTH(all_is_read_in_order_while_it_is_written),
     TEST_BOTH(how_far_the_writers_segment_is_used_is_not_guessed),
     TEST_BOTH(a_reader_can_seek_to_segments_it_never_read),
+    TEST_BOTH(later_segments_are_listed_and_searched),
     TEST_BOTH(a_durable_reader_sees_only_what_is_durable),
     TEST_BOTH(a_follower_in_the_writers_process_works),
     TEST_BOTH(by_default_a_follower_reads_what_the_writer_acknowledged),

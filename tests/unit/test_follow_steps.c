@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 
 #include "control.h"
 #include "io_sim.h"
@@ -461,7 +462,57 @@ static void no_wake_up_of_a_watch_by_a_sync_is_lost(struct test_place *at) {
   play_both(at, DURALOG_LEVEL_DURABLE, 300, true);
 }
 
+/* ---- an epoch wakes who stands above its records ---- */
+
+static void leave_a_hundred(void *context) {
+  const struct test_place *at = context;
+  duralog_options o = small_pagecache();
+  o.host_driven = true;
+  append_numbers(open_with(at->path, &o), 0, 100);
+}
+
+static void *await_epoch(void *reader) {
+  CHECK_IS(DURALOG_E_EPOCH, duralog_reader_wait(reader, LIMIT_MS));
+  return NULL;
+}
+
+/* Until someone sleeps for `end`. */
+static void await_sleeper(const duralog *writer) {
+  while (!(atomic_load(&writer->control->attention) & CONTROL_END_SLEEPERS))
+    sched_yield();
+}
+
+/* The log was cut below where a follower has read, and `end` does not come up
+ * to it: only the epoch can wake it (I30, I31). */
+static void an_epoch_wakes_who_stands_above_its_records(struct test_place *at) {
+  struct duralog_environment e = environment_without_looks();
+  duralog_options o = small_pagecache(), f = o;
+  o.host_driven = f.read_only = true;
+  lost = shared_memory(sizeof *lost);
+  child_run(leave_a_hundred, at);
+  f.environment = &e;
+  duralog *log = open_with(at->path, &f);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  CHECK_OK(duralog_seek(reader, DURALOG_SEEK_END, 0));
+  struct test_frames frames = frames_load(at->path);
+  const struct test_frame *frame = frame_of(&frames, 60);
+  file_zero(segment_path(at->path, frame->segment), frame->position, 24);
+  frames_free(&frames);
+  duralog *writer = open_with(at->path, &o);
+  CHECK_EQUAL(watermarks_of(writer).end, 60);
+  pthread_t thread = thread_start(await_epoch, reader);
+  await_sleeper(writer);
+  append_numbers(writer, 60, 1);
+  thread_join(thread);
+  CHECK_EQUAL(atomic_load(lost), 0);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  close_log(writer);
+  shared_memory_free(lost, sizeof *lost);
+}
+
 static const struct test tests[] = {
+    TEST(an_epoch_wakes_who_stands_above_its_records),
     TEST_BOTH(at_every_step_of_a_writer_all_that_is_seen_is_right),
     TEST_BOTH(at_every_step_an_epoch_is_told_before_its_first_record),
     TEST(a_writer_reads_nothing_but_who_sleeps),
