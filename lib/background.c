@@ -136,7 +136,7 @@ static duralog_error begin_locked(struct duralog *log, uint64_t need) {
   if (!error) {
     if (!fits) log_kick(log, WORKER_SYNCER); /* rolled: there is one to seal */
     atomic_store(&log->epoch, epoch);
-    share_epoch(log, epoch, atomic_load(&log->end));
+    share_epoch(log, epoch);
     atomic_fetch_and(&log->append_block, ~(uint32_t)BLOCK_BEGIN);
     STEP(log->io, "epoch/begun");
   }

@@ -113,7 +113,6 @@ bool control_look(const struct control *c, struct control_view *v) {
   v->end = atomic_load(&c->end);
   v->active = atomic_load(&c->active);
   v->epoch = atomic_load(&c->epoch);
-  v->epoch_first = atomic_load(&c->epoch_first);
   v->durable_each = atomic_load(&c->durable_each) != 0;
   uint32_t state_after = atomic_load(&c->state);
   v->generation = atomic_load(&c->generation);

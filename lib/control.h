@@ -60,7 +60,6 @@ struct control {
   _Atomic uint64_t start;
   _Alignas(CACHE_LINE) _Atomic uint64_t epoch; /* of the newest record, or that
                                                 * the next one will have */
-  _Atomic uint64_t epoch_first;                /* where it began */
   _Alignas(CACHE_LINE) _Atomic uint32_t attention;
   _Alignas(CACHE_LINE) _Atomic uint32_t end_word;
   _Alignas(CACHE_LINE) _Atomic uint32_t durable_word;
@@ -75,7 +74,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "locks are not shared");
 
 /* One consistent look at it. */
 struct control_view {
-  uint64_t generation, end, durable, active, epoch, epoch_first;
+  uint64_t generation, end, durable, active, epoch;
   enum control_state state;
   bool durable_each;
 };

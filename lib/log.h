@@ -382,8 +382,8 @@ uint64_t host_policy_deadline(const struct duralog *,
  * be: the log works, and nobody can follow it. */
 int share_begin(struct duralog *, bool *made);
 void share_end(struct duralog *);
-/* The epoch of records from `first` on, before there is one. */
-void share_epoch(struct duralog *, uint64_t epoch, uint64_t first);
+/* The epoch of the next records, before there is one. */
+void share_epoch(struct duralog *, uint64_t epoch);
 void share_poison(struct duralog *);
 
 /* ---- follow.c: a reading process beside a writing one ---- */

@@ -17,7 +17,6 @@ static void build(struct duralog *log, struct control *c, uint64_t generation) {
   atomic_store(&c->durable, atomic_load(&log->durable));
   atomic_store(&c->active, atomic_load(&log->active));
   atomic_store(&c->epoch, atomic_load(&log->epoch));
-  atomic_store(&c->epoch_first, atomic_load(&log->end));
   atomic_store(&c->end, atomic_load(&log->end));
   atomic_store(&c->sync_request, 0);
   atomic_store(&c->generation, generation);
@@ -43,13 +42,10 @@ void share_end(struct duralog *log) {
   control_wake(log->control, log->io, ALL_SLEEPERS);
 }
 
-void share_epoch(struct duralog *log, uint64_t epoch, uint64_t first) {
-  struct control *c = log->control;
-  atomic_store(&c->epoch_first, first);
-  atomic_store(&c->epoch, epoch);
+/* Nobody is woken: its first record does that, and the durability of it. */
+void share_epoch(struct duralog *log, uint64_t epoch) {
+  atomic_store(&log->control->epoch, epoch);
   STEP(log->io, "share/epoch");
-  /* Who stands above this offset is woken by nothing else. */
-  control_wake(c, log->io, ALL_SLEEPERS);
 }
 
 void share_poison(struct duralog *log) {

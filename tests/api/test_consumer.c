@@ -757,6 +757,28 @@ static void groups_are_listed_described_cloned_and_deleted(
   close_log(log);
 }
 
+/* By the frames' places: all bytes from the first record's to behind the last,
+ * but for the header pages in between. */
+static void the_lag_in_bytes_is_that_of_the_files(struct test_place *at) {
+  duralog *log = log_of(at);
+  append_numbers(log, 0, 20000);
+  duralog_consumer *c = consumer_of(log);
+  poll_numbers(c, 0, 10);
+  CHECK_OK(duralog_commit(c, 10, DURALOG_LEVEL_WRITTEN, NULL));
+  consumer_end(c);
+  struct test_frames frames = frames_load(at->path);
+  struct test_frame from = *frame_of(&frames, 10),
+                    to = *frame_of(&frames, 19999);
+  frames_free(&frames);
+  duralog_segment s = {.struct_size = sizeof s};
+  CHECK_OK(duralog_get_segment(log, 0, &s));
+  CHECK(to.segment > from.segment + 2);
+  uint64_t expected = (to.segment - from.segment) * (s.bytes - 4096) +
+                      to.position + (to.bytes + 7) / 8 * 8 - from.position;
+  CHECK_EQUAL(group_of(log, "g").lag_bytes, expected);
+  close_log(log);
+}
+
 static uint64_t reset(duralog *log, duralog_reset how, int64_t value) {
   uint64_t offset = 12345;
   CHECK_OK(duralog_reset_group(log, "g", how, value, &offset));
@@ -975,6 +997,7 @@ int main(int argc, char **argv) {
       TEST(a_group_without_an_offset_begins_where_it_was_asked_to),
       TEST(a_clean_reopen_reports_nothing),
       TEST(groups_are_listed_described_cloned_and_deleted),
+      TEST(the_lag_in_bytes_is_that_of_the_files),
       TEST(a_reset_goes_where_it_is_told),
       TEST(a_protected_group_holds_what_it_has_yet_to_read),
       TEST(a_damaged_group_file_is_reported_and_hurts_one_group),

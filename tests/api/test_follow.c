@@ -597,6 +597,7 @@ enum { OFFSETS_MAX = 1000 };
 
 /* Which records can be read, from the start on, over any damage. */
 static void read_what_there_is(duralog_reader *reader, uint64_t end,
+                               uint64_t first, uint64_t epoch,
                                bool there[OFFSETS_MAX]) {
   duralog_record r;
   CHECK(end <= OFFSETS_MAX);
@@ -614,6 +615,7 @@ static void read_what_there_is(duralog_reader *reader, uint64_t end,
     }
     CHECK_OK(error);
     CHECK(r.offset == next && record_is(&r, next));
+    CHECK_EQUAL(r.epoch, next < first ? 1 : epoch); /* I8 */
     there[next++] = true;
   }
   CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
@@ -621,7 +623,7 @@ static void read_what_there_is(duralog_reader *reader, uint64_t end,
 
 /* The next writer accepts damage in what the follower has read: it reads on
  * what one reads who comes now, and nothing that was given up. */
-static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
+static void go_on_over_accepted_damage(struct test_place *at, uint64_t torn) {
   struct writer w = pagecache_writer(at); /* I23, I30 */
   writer_begin(&w);
   tell_and_hear(&w, 'a');
@@ -634,21 +636,25 @@ static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
   struct test_frames frames = frames_load(at->path);
   const struct test_frame *f = frame_of(&frames, 60);
   file_flip(segment_path(at->path, f->segment), f->position + 30);
+  if (torn) { /* what is behind it is given up, and its offsets given again */
+    f = frame_of(&frames, torn);
+    file_flip(segment_path(at->path, f->segment), f->position + 30);
+  }
   frames_free(&frames);
   w.accept_damage = true;
   writer_begin(&w);
   tell_and_hear(&w, 'a');
   uint64_t end = watermarks_of(log).end, first = end - 100;
-  CHECK(first >= 100); /* no offset is given twice (I8) */
+  CHECK_EQUAL(first, torn ? torn : 200);
   CHECK_IS(DURALOG_E_EPOCH, duralog_reader_wait(reader, LIMIT_MS));
   uint64_t divergence, epoch;
   CHECK_OK(duralog_reader_divergence(reader, &divergence, &epoch));
   CHECK(divergence <= first && epoch >= 2);
   static bool there[OFFSETS_MAX], now_there[OFFSETS_MAX];
-  read_what_there_is(reader, end, there);
+  read_what_there_is(reader, end, first, epoch, there);
   duralog *fresh = follow(at);
   duralog_reader *other = reader_of(fresh, DURALOG_LEVEL_WRITTEN);
-  read_what_there_is(other, end, now_there);
+  read_what_there_is(other, end, first, epoch, now_there);
   CHECK(memcmp(there, now_there, sizeof there) == 0);
   CHECK(there[59] && !there[60] && there[first]);
   CHECK_OK(duralog_reader_close(&other));
@@ -656,6 +662,14 @@ static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
   CHECK_OK(duralog_reader_close(&reader));
   close_log(log);
   writer_end(&w);
+}
+
+static void a_follower_goes_on_over_accepted_damage(struct test_place *at) {
+  go_on_over_accepted_damage(at, 0);
+}
+
+static void a_follower_reads_nothing_that_was_given_up(struct test_place *at) {
+  go_on_over_accepted_damage(at, 150);
 }
 
 /* ---- control files ---- */
@@ -845,6 +859,30 @@ static void a_hostile_epoch_hides_no_later_writer(struct test_place *at) {
   writer_end(&w);
 }
 
+/* Where the control file keeps the old epoch, the record itself tells. */
+static void a_later_writers_record_tells_of_it_by_itself(
+    struct test_place *at) {
+  const char *control = path_join(at->path, "control");
+  struct writer w = pagecache_writer(at); /* I30 */
+  uint64_t old = 1;
+  duralog_record r;
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  duralog *log = follow(at);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  read_numbers(reader, 0, 100);
+  writer_kill(&w);
+  writer_begin(&w);
+  tell_and_hear(&w, 'a');
+  file_write_at(control, CONTROL_EPOCH, &old, sizeof old);
+  CHECK_IS(DURALOG_E_EPOCH, duralog_read_next(reader, &r));
+  check_epoch(reader, 100, 2);
+  read_numbers(reader, 100, 200);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+  writer_end(&w);
+}
+
 static void another_file_under_the_name_is_found(struct test_place *at) {
   struct writer w = pagecache_writer(at);
   writer_begin(&w);
@@ -962,11 +1000,13 @@ static const struct test tests[] = {
     TEST_BOTH(a_reader_beyond_the_divergence_has_to_go_back),
     TEST(containers_that_share_the_directory_are_enough),
     TEST_BOTH(a_follower_goes_on_over_accepted_damage),
+    TEST_BOTH(a_follower_reads_nothing_that_was_given_up),
     TEST_BOTH(a_hostile_control_file_harms_nobody),
     TEST_BOTH(what_is_no_control_file_is_not_followed),
     TEST_BOTH(a_stale_control_file_is_not_believed),
     TEST_BOTH(who_comes_first_follows_the_writer_that_comes_later),
     TEST_BOTH(a_hostile_epoch_hides_no_later_writer),
+    TEST_BOTH(a_later_writers_record_tells_of_it_by_itself),
     TEST(another_file_under_the_name_is_found),
     TEST(a_followers_child_can_do_nothing),
     TEST(of_two_that_open_for_writing_one_wins),
