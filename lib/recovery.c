@@ -68,8 +68,8 @@ static void note_roll(struct recovering *r, const struct walk *w,
 }
 
 /* What changes with each record, kept out of memory: that was a third of the
- * walk. `kept` is the state where an open batch began, taken then and not behind
- * every whole one. */
+ * walk. `kept` is the state where an open batch began, taken then and not
+ * behind every whole one. */
 struct tally {
   struct walk w;
   uint64_t record_epoch;
