@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 uint64_t now_ns(void);
+uint64_t thread_cpu_ns(void); /* that the calling thread was given */
 void pause_ms(uint32_t ms);
 
 /* One sample per round. */

@@ -553,7 +553,8 @@ static inline duralog_error ready(struct duralog_reader *r) {
     if (error) return error;
   }
   if (r->offset >= r->limit) {
-    if (UNLIKELY(r->log->follow != NULL)) follow_pace(r->log, &r->place);
+    if (UNLIKELY(r->log->follow != NULL))
+      follow_pace(r->log, &r->place, r->offset);
     r->limit = reader_watermark(r);
     if (r->offset >= r->limit) return DURALOG_E_AT_END;
     if (r->segment && r->offset >= r->segment_limit) leave_segment(r);
