@@ -1,7 +1,17 @@
 # bash completion for duralog(1). Installed where bash-completion looks; else
 # source it. A test holds the words against the tool's own help.
 
-_duralog_commands='append bench cat help info salvage stats tail verify'
+_duralog_commands='append bench cat consume groups help info salvage stats tail verify'
+
+_duralog_actions='list describe reset delete clone'
+
+_duralog_named_action() { # whether what groups is to do is among the words
+  local word
+  for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+    [[ " $_duralog_actions " == *" $word "* ]] && return
+  done
+  return 1
+}
 
 _duralog_options() { # COMMAND
   case $1 in
@@ -10,6 +20,9 @@ _duralog_options() { # COMMAND
     bench) echo --seconds --size --json --help ;;
     cat) echo --from --to --since --until --count --durable --format --json \
       --null --length-prefixed --help ;;
+    consume) echo --group -n --count -f --follow --auto-commit --from --go-back \
+      --wait --level --format --json --quiet --help ;;
+    groups) echo --group --to --as --json --help ;;
     tail) echo -f --follow -n --count --from --level --format --json --quiet \
       --help ;;
     salvage) echo --json --uuid --partial-batches --unproven-times --help ;;
@@ -22,10 +35,15 @@ _duralog_options() { # COMMAND
 _duralog_values() { # COMMAND OPTION: its values; "?" for one nobody can guess
   case $1$2 in
     append--durability) echo every= bytes= interval= pagecache ;;
-    cat--format) echo raw offset json ;;
+    cat--format | consume--format | tail--format) echo raw offset json ;;
+    consume--from) echo earliest latest error ;;
+    consume--level | tail--level) echo written durable ;;
+    groups--to) echo earliest latest ;;
     tail--from) echo start end ;;
     append--threads | append--segment-bytes | bench--seconds | bench--size | \
-      cat--from | cat--to | cat--since | cat--until | cat--count) echo '?' ;;
+      cat--from | cat--to | cat--since | cat--until | cat--count | *--group | \
+      groups--as | consume--count | consume-n | consume--auto-commit | \
+      consume--wait) echo '?' ;;
   esac
 }
 
@@ -44,6 +62,8 @@ _duralog() {
     return
   fi
   values=$(_duralog_values "$command" "$before")
+  [[ $command == groups && -z $values && $word != -* ]] && ! _duralog_named_action &&
+    values=$_duralog_actions
   if [[ $command == help ]]; then
     COMPREPLY=($(compgen -W "$_duralog_commands" -- "$word"))
   elif [[ -n $values && $values != '?' ]]; then

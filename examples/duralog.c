@@ -10,8 +10,8 @@
 #include "tool.h"
 
 static const tool_command *const commands[] = {
-    &tool_append,  &tool_bench, &tool_cat,  &tool_info,
-    &tool_salvage, &tool_stats, &tool_tail, &tool_verify};
+    &tool_append, &tool_bench,   &tool_cat,   &tool_consume, &tool_groups,
+    &tool_info,   &tool_salvage, &tool_stats, &tool_tail,    &tool_verify};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

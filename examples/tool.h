@@ -34,8 +34,8 @@ typedef struct tool_command {
   int (*run)(int argc, char **argv); /* argv[0] is the command; exit code */
 } tool_command;
 
-extern const tool_command tool_append, tool_bench, tool_cat, tool_info,
-    tool_salvage, tool_stats, tool_tail, tool_verify;
+extern const tool_command tool_append, tool_bench, tool_cat, tool_consume,
+    tool_groups, tool_info, tool_salvage, tool_stats, tool_tail, tool_verify;
 
 /* ------------------------------------------------- errors: tool_errors.c -- */
 
@@ -223,11 +223,36 @@ int tool_fail_range(const char *path, duralog *log, duralog_level level,
  * SIGHUP, and the end of whoever reads stdout, let the program end with *code
  * and flushed output: at once between tool_may_end and tool_may_not_end,
  * otherwise in tool_end_if_wanted. Where that does not come for a second, one
- * more signal kills. False: no thread. */
-bool tool_ending_begin(const int *code);
+ * more signal kills. False: no thread.
+ *
+ * A command that has more to do at its end asks tool_end_is_wanted, ends by
+ * itself, and may have `when_wanted` (or NULL) called as soon as that is true,
+ * by another thread. */
+bool tool_ending_begin(const int *code, void (*when_wanted)(void));
 void tool_may_end(void);
 void tool_may_not_end(void);
 void tool_end_if_wanted(void);
+bool tool_end_is_wanted(void);
+
+/* ---------------------------------------------- groups: tool_group.c -- */
+
+/* Print what failed with a group, and what can be done about it; gives the exit
+ * code. The log is the open one. */
+int tool_fail_group(const char *doing, const char *group, const char *path,
+                    duralog_error error, const duralog *log);
+
+/* A group as it was described, or why it could not be. */
+typedef struct tool_group {
+  char name[DURALOG_GROUP_NAME_MAX + 1];
+  duralog_error error;
+  duralog_group is;
+} tool_group;
+
+/* tool_groups_print.c. `durable` is the log's watermark. */
+void tool_groups_table(const tool_group *groups, size_t count);
+void tool_group_text(const tool_group *group, uint64_t durable);
+void tool_group_json(tool_json *json, const tool_group *group,
+                     uint64_t durable);
 
 /* --------------------------------- a log from outside: tool_facts.c -- */
 

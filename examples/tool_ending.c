@@ -20,6 +20,7 @@
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool wanted;
 static const int *exit_code;
+static void (*call_when_wanted)(void);
 static sigset_t signals;
 static int signal_file;
 
@@ -51,6 +52,7 @@ static void wait_for_the_command(void) {
 static void *end(void *unused) {
   wait_for_the_end();
   atomic_store(&wanted, true);
+  if (call_when_wanted != NULL) call_when_wanted();
   wait_for_the_command();
   exit(tool_finish_output(*exit_code));
   return unused;
@@ -63,9 +65,10 @@ static void add_unless_ignored(int number) {
     sigaddset(&signals, number);
 }
 
-bool tool_ending_begin(const int *code) {
+bool tool_ending_begin(const int *code, void (*when_wanted)(void)) {
   pthread_t thread;
   exit_code = code;
+  call_when_wanted = when_wanted;
   sigemptyset(&signals);
   add_unless_ignored(SIGINT);
   add_unless_ignored(SIGTERM);
@@ -81,6 +84,8 @@ bool tool_ending_begin(const int *code) {
 void tool_may_end(void) { pthread_mutex_unlock(&busy); }
 
 void tool_may_not_end(void) { pthread_mutex_lock(&busy); }
+
+bool tool_end_is_wanted(void) { return atomic_load(&wanted); }
 
 void tool_end_if_wanted(void) {
   if (!atomic_load_explicit(&wanted, memory_order_relaxed)) return;

@@ -254,7 +254,7 @@ static int print_once(tail *t) {
 
 static int tail_log(const settings *s) {
   tail t = {.s = s, .code = TOOL_OK};
-  if (s->follow && !tool_ending_begin(&t.code))
+  if (s->follow && !tool_ending_begin(&t.code, NULL))
     return tool_fail("following", s->path, DURALOG_E_RESOURCES, NULL);
   int code = tool_open_read_only(s->path, &t.log, &t.report);
   if (code == TOOL_OK) code = begin(&t);

@@ -171,7 +171,11 @@ completion_knows_values() {
     same format 'raw offset json' "$(complete_words cat --format '')" &&
     same format= 'offset' "$(complete_words cat --format = o)" &&
     [ -z "$(complete_words cat --from '')" ] && [ "$(complete_words help ve)" = verify ] &&
-    [ "$(complete_words cat "$work/one ")" = "$work/one dir" ]
+    [ "$(complete_words cat "$work/one ")" = "$work/one dir" ] &&
+    same actions 'list describe reset delete clone' "$(complete_words groups '')" &&
+    same 'reset to' 'earliest latest' "$(complete_words groups reset --to '')" && [ -z "$(complete_words groups --group '')" ] &&
+    [ "$(complete_words groups --group g de)" = "$(printf 'describe\ndelete')" ] &&
+    [ "$(complete_words groups list "$work/one ")" = "$work/one dir" ] && same from 'earliest latest error' "$(complete_words consume --from '')"
 }
 
 options_of_manual() { # COMMAND: of its section
