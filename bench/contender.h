@@ -66,6 +66,7 @@ typedef struct contender {
 } contender;
 
 extern const contender contender_raw;       /* one thread */
+extern const contender contender_raw_crc;   /* one thread, page cache */
 extern const contender contender_raw_group; /* durable, any threads */
 extern const contender contender_duralog;
 extern const contender contender_write;
