@@ -210,13 +210,19 @@ PEER_LIBS = $(foreach p,$(PEERS),$(shell printf '\043include <%s>\n' $(word 1,$(
               $(CC) -E -x c - >/dev/null 2>&1 && echo -l$(word 3,$(call words_of,$(p)))))
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
 	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lm $(PEER_LIBS)
-.PHONY: bench bench-quick bench-deps
+.PHONY: bench bench-quick bench-deps bench-plots bench-publish
 bench-deps: $(NEED) ## install what is measured beside the library, and gnuplot
 	$(Q)$(NEED) $(foreach p,$(PEERS),$(word 1,$(call words_of,$(p))):$(word 2,$(call words_of,$(p)))) gnuplot:gnuplot-nox
-bench: $(BUILD)/bench/bench ## print ratios against the least code that does the same work, and against peers
-	$(Q)$(BUILD)/bench/bench
+bench: ## print ratios against the least code that does the same work, and against peers
+	-$(Q)$(MAKE) --no-print-directory bench-deps
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/bench/bench && $(BUILD)/bench/bench
+	-$(Q)bench/plots.sh $(BUILD)/bench/results.tsv $(BUILD)/bench/plots
 bench-quick: $(BUILD)/bench/bench ## the main ratios, in two minutes
 	$(Q)$(BUILD)/bench/bench --quick
+bench-plots: ## draw what make bench measured, into build/bench/plots
+	$(Q)bench/plots.sh $(BUILD)/bench/results.tsv $(BUILD)/bench/plots
+bench-publish: bench-plots ## put these pictures where the README shows them
+	$(Q)mkdir -p bench/plots && cp $(BUILD)/bench/plots/*.svg $(BUILD)/bench/plots/*.png bench/plots/
 
 # ---- install ----
 

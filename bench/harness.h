@@ -62,6 +62,9 @@ typedef struct goal {
 static const goal no_goal = {GOAL_NONE, 0};
 
 /* Printing. A figure with a name or a goal appears again at the end. */
+/* From here on everything measured also goes into this file, a line each, under
+ * the machine's name. False if it cannot be made. */
+bool table_results(const char *path, const char *machine);
 void table_section(const char *title, const char *note);
 void table_series(const char *label, unit of, const series *all);
 void table_text(const char *label, const char *text);

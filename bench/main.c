@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "harness.h"
 #include "scratch.h"
 
+#define MACHINE_BYTES 512
+#define EXT_MAGIC 0xef53 /* ext2, ext3 and ext4 */
 #define ROUNDS_DEFAULT 15u
 #define ROUNDS_QUICK 9u
 
@@ -95,7 +98,31 @@ static bool parse(int argc, char **argv, options *out) {
   return true;
 }
 
-static void print_machine(const settings *with) {
+/* As the kernel names it. */
+static void cpu_name(char *name, size_t size) {
+  char line[256];
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  snprintf(name, size, "unknown CPU");
+  while (file && fgets(line, sizeof line, file)) {
+    char *value = strchr(line, ':');
+    if (strncmp(line, "model name", 10) != 0 || !value) continue;
+    snprintf(name, size, "%.*s", (int)strcspn(value + 2, "\n"), value + 2);
+    break;
+  }
+  if (file) fclose(file);
+}
+
+/* One that is missing is named: what it would decide is not decided. */
+static void print_peers(void) {
+  for (size_t i = 0; i < PEERS; i++)
+    printf("%s: %s%s.\n", peers[i]->name,
+           peers[i]->open ? "" : "NOT INSTALLED, left out: ", peers[i]->note);
+}
+
+static void print_machine(const settings *with, char machine[MACHINE_BYTES]) {
+  char cpu[128];
+  struct statfs fs;
+  cpu_name(cpu, sizeof cpu);
   struct utsname os;
   char day[32];
   device disk;
@@ -105,12 +132,19 @@ static void print_machine(const settings *with) {
   gmtime_r(&now, &utc);
   strftime(day, sizeof day, "%Y-%m-%d", &utc);
   device_find(&disk, with->scratch);
-  printf("duralog %s, %s: %ld cores, %s %s %s, disk %s, %zu rounds\n",
-         duralog_version(), day, sysconf(_SC_NPROCESSORS_ONLN), os.sysname,
-         os.release, os.machine, disk.found ? disk.name : "unknown",
-         with->rounds);
+  snprintf(machine, MACHINE_BYTES,
+           "duralog %s, %s: %s, %ld cores, %s %s %s, %s on %s, %zu rounds",
+           duralog_version(), day, cpu, sysconf(_SC_NPROCESSORS_ONLN),
+           os.sysname, os.release, os.machine,
+           statfs(with->scratch, &fs) == 0 && fs.f_type == EXT_MAGIC
+               ? "ext4"
+               : "another file system",
+           disk.found ? disk.name : "unknown", with->rounds);
+  puts(machine);
   printf("%s: %s. %s: %s.\n", contender_duralog.name, contender_duralog.note,
          contender_raw.name, contender_raw.note);
+  printf("%s: %s.\n", contender_write.name, contender_write.note);
+  print_peers();
 }
 
 /* In a child, so that the scratch directory goes even if a contender crashes.
@@ -118,8 +152,10 @@ static void print_machine(const settings *with) {
 static bool run(void *argument) {
   const options *all = argument;
   bool good = true;
-  char summary[PATH_BYTES];
-  print_machine(&all->with);
+  char summary[PATH_BYTES], machine[MACHINE_BYTES];
+  print_machine(&all->with, machine);
+  path_beside_program(summary, "results.tsv");
+  if (!table_results(summary, machine)) return false;
   for (size_t i = 0; i < EXPERIMENTS; i++) {
     if (all->only && strcmp(all->only, experiments[i].name) != 0) continue;
     if (experiments[i].run(&all->with)) continue;

@@ -10,7 +10,7 @@
 
 #include "harness.h"
 
-#define FIGURES_MAX 64
+#define FIGURES_MAX 256
 
 typedef struct figure {
   const char *label, *summary_name;
@@ -22,6 +22,31 @@ typedef struct figure {
 
 static figure figures[FIGURES_MAX];
 static size_t figure_count;
+static FILE *results; /* what table_results opened; NULL: nowhere */
+static char section[128];
+
+bool table_results(const char *path, const char *machine) {
+  results = fopen(path, "w");
+  if (results)
+    fprintf(results,
+            "# %s\n# section\tlabel\tunit\tmedian\tleast\tmost\trounds\n",
+            machine);
+  else
+    fprintf(stderr, "bench: %s: %s\n", path, strerror(errno));
+  return results != NULL;
+}
+
+static void write_result(const char *label, unit of, const series *all) {
+  static const char *const units[] = {[UNIT_RATE] = "records/s",
+                                      [UNIT_NS] = "ns",
+                                      [UNIT_BYTES] = "bytes",
+                                      [UNIT_PLAIN] = "ratio"};
+  estimate e = estimate_of(all);
+  if (!results) return;
+  fprintf(results, "%s\t%s\t%s\t%.6g\t%.6g\t%.6g\t%zu\n", section, label,
+          units[of], e.median, e.least, e.most, all->count);
+  fflush(results);
+}
 
 static void format(char *text, size_t size, unit of, double v) {
   switch (of) {
@@ -63,6 +88,7 @@ static void format_goal(char *text, size_t size, const figure *f) {
 /* ----------------------------------------------------- while measuring -- */
 
 void table_section(const char *title, const char *note) {
+  snprintf(section, sizeof section, "%s", title);
   printf("\n%s\n", title);
   if (note) printf("  %s\n", note);
   printf("  %-40s %12s   %s\n", "", "median", "range");
@@ -77,6 +103,7 @@ void table_series(const char *label, unit of, const series *all) {
   format(most, sizeof most, of, e.most);
   printf("  %-40s %12s   %s .. %s\n", label, median, least, most);
   fflush(stdout);
+  write_result(label, of, all);
 }
 
 void table_text(const char *label, const char *text) {
@@ -114,6 +141,7 @@ void table_figure(const char *label, const char *summary_name, unit of,
   f->known = true;
   f->value = estimate_of(all);
   print_figure(f, all->count);
+  write_result(label, of, all);
 }
 
 void table_unknown(const char *label, const char *summary_name, goal wanted,
@@ -148,11 +176,15 @@ static void print_summary(FILE *to) {
   for (size_t i = 0; i < figure_count; i++) {
     const figure *f = &figures[i];
     if (!f->summary_name) continue;
-    if (f->known)
-      fprintf(to, "%s %.*f\n", f->summary_name, f->of == UNIT_BYTES ? 0 : 4,
-              f->value.median);
-    else
+    if (!f->known) {
       fprintf(to, "%s unknown\n", f->summary_name);
+      continue;
+    }
+    int digits = f->of == UNIT_BYTES ? 0 : 4;
+    fprintf(to, "%s %.*f\n", f->summary_name, digits, f->value.median);
+    if (!f->value.sure) continue; /* no interval */
+    fprintf(to, "%s_low %.*f\n%s_high %.*f\n", f->summary_name, digits,
+            f->value.low, f->summary_name, digits, f->value.high);
   }
 }
 
@@ -160,6 +192,8 @@ bool table_finish(const char *summary_path) {
   print_verdicts();
   putchar('\n');
   print_summary(stdout);
+  if (results && fclose(results) != 0) perror("bench: results");
+  results = NULL;
   FILE *file = fopen(summary_path, "w");
   if (file) print_summary(file);
   if (file && fclose(file) == 0) return true;
