@@ -33,6 +33,8 @@ static const struct {
     {"append", experiment_append, "page-cache appends, one thread"},
     {"latency", experiment_latency, "from an append to another process"},
     {"readers", experiment_readers, "what readers elsewhere cost a writer"},
+    {"threads", experiment_threads, "page-cache appends, 1 to 8 threads"},
+    {"first", experiment_first_pass, "what new segments cost at 1 M/s"},
 };
 #define EXPERIMENTS (sizeof experiments / sizeof experiments[0])
 
