@@ -17,12 +17,14 @@ typedef struct settings {
 bool experiment_append(const settings *with);
 bool experiment_device(const settings *with);
 bool experiment_durable(const settings *with);
+bool experiment_every(const settings *with);
 bool experiment_first_pass(const settings *with);
 bool experiment_group(const settings *with);
 bool experiment_latency(const settings *with);
 bool experiment_read(const settings *with);
 bool experiment_readers(const settings *with);
 bool experiment_recovery(const settings *with);
+bool experiment_tails(const settings *with);
 bool experiment_threads(const settings *with);
 
 #endif
