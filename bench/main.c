@@ -31,6 +31,8 @@ static const struct {
     {"every", experiment_every, "a sync every 1,000 records"},
     {"recovery", experiment_recovery, "reopening after a kill"},
     {"read", experiment_read, "verified sequential read"},
+    {"large", experiment_large, "random, verifying and cold reads of 1 GiB"},
+    {"poll", experiment_poll, "consumers: polls and commits"},
     {"append", experiment_append, "page-cache appends, one thread"},
     {"latency", experiment_latency, "from an append to another process"},
     {"readers", experiment_readers, "what readers elsewhere cost a writer"},
