@@ -26,6 +26,7 @@ bool experiment_poll(const settings *with);
 bool experiment_read(const settings *with);
 bool experiment_readers(const settings *with);
 bool experiment_recovery(const settings *with);
+bool experiment_reopen(const settings *with);
 bool experiment_tails(const settings *with);
 bool experiment_threads(const settings *with);
 

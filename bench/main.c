@@ -30,6 +30,7 @@ static const struct {
     {"device", experiment_device, "bytes to the device per durable append"},
     {"every", experiment_every, "a sync every 1,000 records"},
     {"recovery", experiment_recovery, "reopening after a kill"},
+    {"reopen", experiment_reopen, "reopening logs of three sizes"},
     {"read", experiment_read, "verified sequential read"},
     {"large", experiment_large, "random, verifying and cold reads of 1 GiB"},
     {"poll", experiment_poll, "consumers: polls and commits"},
