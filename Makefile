@@ -201,8 +201,10 @@ check-valgrind: ## the tests of one process under valgrind (minutes)
 
 # ---- benchmarks ----
 
+# Calls for memory are counted: bench/allocations.h.
+BENCH_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
-	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lm
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(BENCH_WRAP) -lm
 .PHONY: bench
 bench: $(BUILD)/bench/bench ## print ratios against the least code that does the same work
 	$(Q)$(BUILD)/bench/bench

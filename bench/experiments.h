@@ -15,6 +15,7 @@ typedef struct settings {
 } settings;
 
 bool experiment_append(const settings *with);
+bool experiment_cost(const settings *with);
 bool experiment_device(const settings *with);
 bool experiment_durable(const settings *with);
 bool experiment_every(const settings *with);

@@ -38,6 +38,7 @@ static const struct {
     {"latency", experiment_latency, "from an append to another process"},
     {"readers", experiment_readers, "what readers elsewhere cost a writer"},
     {"threads", experiment_threads, "page-cache appends, 1 to 8 threads"},
+    {"cost", experiment_cost, "system time, faults, allocations, memory"},
     {"tails", experiment_tails, "tails at 1 M/s, no coordinated omission"},
     {"first", experiment_first_pass, "what new segments cost at 1 M/s"},
 };
