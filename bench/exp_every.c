@@ -5,8 +5,8 @@
  * RAW: frames stored into a mapped file of synced zeros, and after each 1,000
  * fdatasync, or msync of what was stored: both are tried at first, the faster
  * one is compared. Beside it, for information, frames staged in an aligned
- * buffer and written with O_DIRECT, then fdatasync. Short slices by turns: the
- * disk is a token bucket.
+ * buffer and written with O_DIRECT, then fdatasync; and the peers. Short slices
+ * by turns: the disk is a token bucket.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "contender.h"
 #include "experiments.h"
 #include "harness.h"
 #include "prepared.h"
@@ -24,13 +25,12 @@
 #include "scratch.h"
 
 #define RECORD_BYTES 100u
-#define EVERY 1000u
 #define SLICE_RECORDS 20000u
 #define FILE_BYTES ((size_t)16 << 20) /* used as a ring */
 #define BLOCK_BYTES ((size_t)4096)
 #define PAUSE_MS 100u
 
-enum { LOG, MAPPED, DIRECT, SIDES };
+enum { LOG, MAPPED, DIRECT, PEER, SIDES = PEER + PEERS };
 
 typedef struct every_run {
   duralog *log;
@@ -40,6 +40,7 @@ typedef struct every_run {
   unsigned char *stage; /* from the block that is not full yet */
   size_t staged, at;    /* bytes in it; where it goes in the file */
   uint32_t index;
+  void *peer[PEERS]; /* NULL: not installed */
 } every_run;
 
 static bool fail(const char *what) {
@@ -103,7 +104,9 @@ static bool append_log(every_run *it, const workload *work) {
 
 static bool timed(every_run *it, int side, const workload *work, double *rate) {
   uint64_t start = now_ns();
-  bool good = side == LOG      ? append_log(it, work)
+  bool good = side >= PEER
+                  ? peers[side - PEER]->append(it->peer[side - PEER], work)
+              : side == LOG    ? append_log(it, work)
               : side == MAPPED ? append_mapped(it, work)
                                : append_direct(it, work);
   *rate = (double)work->count * 1e9 / (double)(now_ns() - start);
@@ -124,13 +127,29 @@ static bool open_direct(every_run *it, const char *dir) {
   return (it->direct >= 0 && it->stage) || fail("O_DIRECT");
 }
 
+static bool open_peers(every_run *it, const char *dir) {
+  for (int k = 0; k < PEERS; k++) {
+    char sub[PATH_BYTES];
+    if (!peers[k]->open) continue;
+    if (!scratch_sub(sub, dir, peers[k]->name)) return false;
+    it->peer[k] = peers[k]->open(sub, MODE_EVERY, FILE_BYTES);
+  }
+  return true;
+}
+
+/* Whether there is such a side. */
+static bool here(const every_run *it, int side) {
+  return side < PEER || it->peer[side - PEER];
+}
+
 static bool every_open(every_run *it, const char *dir) {
   duralog_durability how = {.sync_every_records = EVERY};
   char sub[PATH_BYTES];
   return open_direct(it, dir) &&
          raw_mapped_make(&it->mapped, dir, "mapped", FILE_BYTES, RAW_WRITTEN) &&
          scratch_sub(sub, dir, "log") &&
-         log_open_with(sub, how, SEGMENT_BYTES, &it->log);
+         log_open_with(sub, how, SEGMENT_BYTES, &it->log) &&
+         open_peers(it, dir);
 }
 
 /* fdatasync or msync, whichever is faster. */
@@ -150,18 +169,46 @@ static bool every_rounds(every_run *it, series *rate, const settings *with) {
   workload work = workload_make(RECORD_BYTES, SLICE_RECORDS, 0);
   double warm;
   for (int k = 0; k < SIDES; k++)
-    if (!timed(it, k, &work, &warm)) return false;
+    if (here(it, k) && !timed(it, k, &work, &warm)) return false;
   if (!choose_sync(it, &work)) return false;
   for (size_t r = 0; r < with->rounds; r++) {
     for (size_t turn = 0; turn < SIDES; turn++) {
       int k = (int)((turn + r) % SIDES);
-      double now;
-      if (!timed(it, k, &work, &now)) return false;
+      double now = 0;
+      if (here(it, k) && !timed(it, k, &work, &now)) return false;
       series_add(&rate[k], now);
     }
     pause_ms(PAUSE_MS);
   }
   return true;
+}
+
+/* Round by round, the fastest whose records can be verified. */
+static void every_peers(const every_run *it, const series *rate) {
+  const goal wanted = {GOAL_AT_LEAST, 1.5};
+  series best = {0};
+  double most = 0;
+  for (size_t r = 0; r < rate[LOG].count; r++) {
+    most = 0;
+    for (int k = 0; k < PEERS; k++)
+      if (it->peer[k] && peers[k]->checksummed &&
+          rate[PEER + k].value[r] > most)
+        most = rate[PEER + k].value[r];
+    series_add(&best, most);
+  }
+  for (int k = 0; k < PEERS; k++)
+    if (it->peer[k])
+      table_series(peers[k]->name, UNIT_RATE, &rate[PEER + k]);
+    else
+      table_text(peers[k]->name, "not here, or not in this mode");
+  if (most <= 0) {
+    table_unknown("every 1,000 vs best peer", "every1000_vs_best_peer", wanted,
+                  "no checksummed peer is installed");
+    return;
+  }
+  series ratio = series_ratio(&rate[LOG], &best);
+  table_figure("every 1,000 vs best peer", "every1000_vs_best_peer", UNIT_PLAIN,
+               &ratio, wanted);
 }
 
 static void every_report(const every_run *it, const series *rate) {
@@ -175,6 +222,7 @@ static void every_report(const every_run *it, const series *rate) {
                &mapped, (goal){GOAL_AT_LEAST, 0.95});
   table_figure("every 1,000 vs raw O_DIRECT", "every1000_vs_direct", UNIT_PLAIN,
                &direct, no_goal);
+  every_peers(it, rate);
 }
 
 bool experiment_every(const settings *with) {
@@ -186,6 +234,8 @@ bool experiment_every(const settings *with) {
   bool good = every_open(&it, dir) && every_rounds(&it, rate, with);
   if (good) every_report(&it, rate);
   if (it.log) good = went_well("close", duralog_close(&it.log)) && good;
+  for (int k = 0; k < PEERS; k++)
+    if (it.peer[k]) peers[k]->close(it.peer[k]);
   if (it.mapped.map) raw_mapped_end(&it.mapped);
   if (it.direct >= 0) close(it.direct);
   free(it.stage);

@@ -9,11 +9,14 @@
 #include <string.h>
 #include <time.h>
 
-uint64_t now_ns(void) {
+static uint64_t clock_ns(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 void pause_ms(uint32_t ms) {
   struct timespec t = {.tv_sec = (time_t)(ms / 1000),
@@ -27,6 +30,13 @@ void pause_ms(uint32_t ms) {
 void series_add(series *all, double value) {
   assert(all->count < SERIES_MAX);
   all->value[all->count++] = value;
+}
+
+void series_keep_best(series *best, const series *other) {
+  if (best->count == 0) *best = *other;
+  assert(best->count == other->count);
+  for (size_t i = 0; i < best->count; i++)
+    if (other->value[i] > best->value[i]) best->value[i] = other->value[i];
 }
 
 series series_ratio(const series *above, const series *below) {

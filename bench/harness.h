@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 uint64_t now_ns(void);
+uint64_t thread_cpu_ns(void); /* that the calling thread was given */
 void pause_ms(uint32_t ms);
 
 /* One sample per round. */
@@ -20,6 +21,8 @@ typedef struct series {
 } series;
 
 void series_add(series *all, double value);
+/* Round by round the greater one; an empty `best` takes all over. */
+void series_keep_best(series *best, const series *other);
 /* Round by round: above / below. Both have as many samples. */
 series series_ratio(const series *above, const series *below);
 

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,6 +32,19 @@ void word_set(word *w, uint32_t value) {
 void word_await(word *w, uint32_t value) {
   uint32_t is;
   while ((is = atomic_load(&w->value)) != value) word_sleep(w, is);
+}
+
+void keep_to_core(int core) {
+  static cpu_set_t all;
+  cpu_set_t one;
+  if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof all, &all) != 0)
+    return;
+  if (CPU_COUNT(&all) < 2) return;
+  CPU_ZERO(&one);
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+    if (CPU_ISSET(cpu, &all) && core-- == 0) CPU_SET(cpu, &one);
+  const cpu_set_t *to = CPU_COUNT(&one) ? &one : &all;
+  (void)sched_setaffinity(0, sizeof *to, to);
 }
 
 bool went_well(const char *what, duralog_error error) {

@@ -24,6 +24,11 @@ void word_sleep(word *, uint32_t while_it_is);
 void word_set(word *, uint32_t value); /* and wake */
 void word_await(word *, uint32_t value);
 
+/* The calling thread runs on that core alone, of those it began with; where
+ * there is but one, nothing changes. Threads that it starts take it over. */
+#define ANY_CORE (-1)
+void keep_to_core(int core);
+
 /* Says on stderr what failed; false unless it went well. */
 bool went_well(const char *what, duralog_error error);
 

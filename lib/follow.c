@@ -31,8 +31,9 @@
 enum {
   CONTROLS_MAX = 16, /* control files in one handle's life */
   LOOK_NS = 100 * 1000 * 1000,
-  PACE_NS = 4000,
-  PACE_PAUSES = 160,
+  PACE_NS = 10 * 1000,
+  PACE_RECORD_NS = 500, /* a writer that is slower is not at full speed */
+  PAUSE_NS = 25,        /* about: of spin_pause */
   EAGER_NS = 50 * 1000,
   EAGER_LOOKS = 50,
   EAGER_PAUSES = 40,        /* between two looks: a microsecond */
@@ -375,15 +376,25 @@ static duralog_error nap(struct sleeper *s) {
   return error;
 }
 
-/* Each look takes the line of `end` away from the writer, whose next append
- * waits for it. A reader at the heels of a writer would look for every few
- * records: so it lets a few microseconds pass, where the last look was no
- * longer ago. */
-void follow_pace(const struct duralog *log, struct follow_place *p) {
-  uint64_t now = log->io->now(log->io);
-  if (now - p->looked_at < PACE_NS)
-    for (int i = 0; i < PACE_PAUSES; i++) spin_pause();
+/*
+ * Each look at `end` leads a reader to the lines that the writer stores into
+ * now, and its processor fetches some more ahead: the writer has to get them
+ * all back, which takes microseconds. So a reader at the heels of a fast writer
+ * lets some time pass between two looks. Measured beside an append of 30 ns:
+ * 0.68 of its rate with a look every few hundred nanoseconds, 0.97 every 3
+ * us, 1.0 every 10 us. Behind a slow writer, who would not notice, it looks at
+ * once.
+ */
+void follow_pace(const struct duralog *log, struct follow_place *p,
+                 uint64_t offset) {
+  uint64_t now = log->io->now(log->io), passed = now - p->looked_at;
+  uint64_t gained = offset > p->looked_from ? offset - p->looked_from : 0;
+  if (passed < PACE_NS && gained > passed / PACE_RECORD_NS) {
+    for (uint64_t i = 0; i < (PACE_NS - passed) / PAUSE_NS; i++) spin_pause();
+    now = log->io->now(log->io);
+  }
   p->looked_at = now;
+  p->looked_from = offset;
 }
 
 /* Behind a writer at full speed a reader would fall asleep and be woken for

@@ -112,15 +112,17 @@ static inline void frame_encode(uint8_t *to, struct frame *f, uint64_t seed,
        LE64((uint64_t)(uint32_t)f->time_delta | (uint64_t)f->flags << 32 |
             (uint64_t)f->lag << 48)}};
   f->check = frame_words_check(&words, seed, position);
-  words.w[0] |= LE64((uint64_t)f->check);
-  memcpy(to, words.w, FRAME_HEADER_BYTES);
+  /* Word by word: copied as a whole it would go through memory after all. */
+  store64(to, LE64(words.w[0]) | f->check);
+  store64(to + 8, LE64(words.w[1]));
+  store64(to + 16, LE64(words.w[2]));
 }
 
 /* Decode the header at `from`; false if it does not validate there. */
 static inline bool frame_decode(struct frame *f, const uint8_t *from,
                                 uint64_t seed, uint64_t position) {
-  struct frame_words words;
-  memcpy(words.w, from, FRAME_HEADER_BYTES);
+  struct frame_words words = {
+      {LE64(load64(from)), LE64(load64(from + 8)), LE64(load64(from + 16))}};
   f->check = (uint32_t)LE64(words.w[0]);
   words.w[0] &= ~LE64(UINT64_C(0xFFFFFFFF));
   if (f->check != frame_words_check(&words, seed, position)) return false;

@@ -396,9 +396,10 @@ struct follow_place {
                         * diverge from nothing */
   uint64_t searched;   /* `end` when no record of a later writer was found */
   bool eager;          /* its last wait was short: the next one may be, too */
-  uint64_t looked_at;  /* when it had come to its limit and looked */
-  bool diverged;       /* the two below mean something */
-  bool beyond; /* it stood above the divergence, and has not gone back */
+  uint64_t looked_at;  /* when it had come to its limit and looked, and there */
+  uint64_t looked_from;
+  bool diverged; /* the two below mean something */
+  bool beyond;   /* it stood above the divergence, and has not gone back */
   uint64_t divergence, divergence_epoch;
   _Atomic uint64_t buried; /* generation whose end it was told of */
 };
@@ -413,8 +414,9 @@ void follow_end(struct duralog *);
 bool follow_has_met_writer(const struct duralog *);
 /* The level that is meant by default. */
 duralog_level follow_level(const struct duralog *);
-/* Before a reader looks whether there is more. */
-void follow_pace(const struct duralog *, struct follow_place *);
+/* Before a reader that has come to an offset looks whether there is more. */
+void follow_pace(const struct duralog *, struct follow_place *,
+                 uint64_t offset);
 /* Take over the writer's watermarks. */
 void follow_look(struct duralog *);
 /* A new reader: it knows what the log knows now. */

@@ -553,7 +553,8 @@ static inline duralog_error ready(struct duralog_reader *r) {
     if (error) return error;
   }
   if (r->offset >= r->limit) {
-    if (UNLIKELY(r->log->follow != NULL)) follow_pace(r->log, &r->place);
+    if (UNLIKELY(r->log->follow != NULL))
+      follow_pace(r->log, &r->place, r->offset);
     r->limit = reader_watermark(r);
     if (r->offset >= r->limit) return DURALOG_E_AT_END;
     if (r->segment && r->offset >= r->segment_limit) leave_segment(r);
@@ -566,13 +567,29 @@ static inline duralog_error ready(struct duralog_reader *r) {
   return LIKELY(r->walk.epoch <= r->place.epoch) ? DURALOG_OK : met_epoch(r);
 }
 
-static inline duralog_error read_next(duralog_reader *r,
-                                      duralog_record *record) {
-  if (UNLIKELY(!record)) return DURALOG_E_ARGUMENT;
+__attribute__((noinline)) static duralog_error read_any(
+    duralog_reader *r, duralog_record *record) {
+  if (!record) return DURALOG_E_ARGUMENT;
   duralog_error error = ready(r);
   if (UNLIKELY(error != 0)) return error;
   if (UNLIKELY(take(r, record, &error) != TAKEN))
     return failed_reading(r, error);
+  r->offset = r->given_end = record->offset + 1;
+  return DURALOG_OK;
+}
+
+/* Whether the next record can be taken as it is: what `ready` looks at. */
+static ALWAYS_INLINE bool is_ready(const struct duralog_reader *r) {
+  return r->offset < r->limit && r->placed && !r->log->follow &&
+         r->walk.epoch <= r->place.epoch && !io_guarded();
+}
+
+/* The usual case, which calls nothing but for the checksum. */
+static ALWAYS_INLINE duralog_error read_next(duralog_reader *r,
+                                             duralog_record *record) {
+  if (UNLIKELY(!record || !is_ready(r) || !take_plain(r, record)))
+    return read_any(r, record);
+  r->given_first = record->offset;
   r->offset = r->given_end = record->offset + 1;
   return DURALOG_OK;
 }

@@ -51,13 +51,11 @@ static void keep_whole(struct recovering *r, bool started) {
 
 /* ---- walking forward ---- */
 
-static void note_record(struct recovering *r, const struct walk *w,
-                        const struct frame *f, const uint8_t *body) {
-  struct seal *end = &r->in->ends[r->view];
+static int64_t record_time(const struct walk *w, const struct frame *f,
+                           const uint8_t *body) {
   struct frame_body parts = {0};
   if (UNLIKELY(f->flags & FRAME_TIME)) frame_parse_body(f, body, &parts);
-  int64_t time = walk_time(w, f, &parts);
-  if (time > end->time_max_ms) end->time_max_ms = time;
+  return walk_time(w, f, &parts);
 }
 
 static void note_roll(struct recovering *r, const struct walk *w,
@@ -69,60 +67,66 @@ static void note_roll(struct recovering *r, const struct walk *w,
   end->last_check = check;
 }
 
+/* What changes with each record, kept out of memory: that was a third of the
+ * walk. `kept` is the state where an open batch began, taken then and not
+ * behind every whole one. */
+struct tally {
+  struct walk w;
+  uint64_t record_epoch;
+  int64_t time_max_ms;
+};
+
 static enum stop walk_frames(struct recovering *r) {
   const struct recovery_view *view = &r->in->views[r->view];
   const uint8_t *uuid = r->in->uuid;
-  /* `batch` is where an open batch began: taken then, and not copied behind
-   * every whole one, which cost a third of the walk. */
-  struct walk w = r->w, batch = r->w;
-  uint64_t record_epoch = r->record_epoch, batch_record_epoch = record_epoch;
-  int64_t *time_max_ms = &r->in->ends[r->view].time_max_ms;
-  int64_t batch_time_max_ms = *time_max_ms;
-  const uint64_t from = w.position;
+  struct seal *end = &r->in->ends[r->view];
+  struct tally now = {r->w, r->record_epoch, end->time_max_ms}, kept = now;
+  const uint64_t from = now.w.position;
+  uint64_t durable = 0;
   struct frame f;
   bool in_batch = false;
   enum stop stop = STOP_INVALID;
-  while (walk_has_room(&w)) {
-    const uint8_t *at = view->bytes + w.position;
-    enum walk_result result = walk_header(&w, at, &f);
-    if (result != WALK_OK) {
+  while (walk_has_room(&now.w)) {
+    const uint8_t *at = view->bytes + now.w.position;
+    const uint8_t *body = at + FRAME_HEADER_BYTES;
+    enum walk_result result = walk_header(&now.w, at, &f);
+    if (UNLIKELY(result != WALK_OK)) {
       if (result == WALK_NEWER) stop = STOP_NEWER;
       break;
     }
-    if (in_batch && frame_type(&f) != FRAME_RECORD) break;
-    if (!frame_body_valid(&f, at + FRAME_HEADER_BYTES)) {
+    if (UNLIKELY(in_batch && frame_type(&f) != FRAME_RECORD)) break;
+    if (UNLIKELY(!frame_body_valid(&f, body))) {
       if (frame_type(&f) == FRAME_RECORD) stop = STOP_BODY;
       break;
     }
-    if (f.lag != FRAME_LAG_UNKNOWN && w.offset >= f.lag)
-      claim(r, w.offset - f.lag);
+    if (f.lag != FRAME_LAG_UNKNOWN && now.w.offset >= f.lag)
+      durable = max_u64(durable, now.w.offset - f.lag);
     bool more = (f.flags & FRAME_MORE) != 0;
-    if (UNLIKELY(more && !in_batch)) {
-      batch = w;
-      batch_record_epoch = record_epoch;
-      batch_time_max_ms = *time_max_ms;
-    }
+    if (UNLIKELY(more && !in_batch)) kept = now;
     if (LIKELY(frame_type(&f) == FRAME_RECORD)) {
-      note_record(r, &w, &f, at + FRAME_HEADER_BYTES);
-      record_epoch = w.epoch;
+      int64_t time = record_time(&now.w, &f, body);
+      if (time > now.time_max_ms) now.time_max_ms = time;
+      now.record_epoch = now.w.epoch;
     }
-    if (!walk_accept(&w, uuid, &f, at + FRAME_HEADER_BYTES)) break;
+    if (UNLIKELY(!walk_accept(&now.w, uuid, &f, body))) break;
     in_batch = more;
     if (UNLIKELY(frame_type(&f) == FRAME_ROLL)) {
       r->check = f.check;
-      note_roll(r, &w, f.check);
+      note_roll(r, &now.w, f.check);
       stop = STOP_ROLL;
       break;
     }
   }
-  r->plan->bytes_walked += w.position - from;
-  if (in_batch) *time_max_ms = batch_time_max_ms;
-  r->w = in_batch ? batch : w;
-  r->record_epoch = in_batch ? batch_record_epoch : record_epoch;
+  claim(r, durable);
+  r->plan->bytes_walked += now.w.position - from;
+  if (!in_batch) kept = now;
+  end->time_max_ms = kept.time_max_ms;
+  r->w = kept.w;
+  r->record_epoch = kept.record_epoch;
   keep_whole(r, true);
-  r->w = w;
-  r->record_epoch = record_epoch;
-  saw_epoch(r, w.epoch);
+  r->w = now.w;
+  r->record_epoch = now.record_epoch;
+  saw_epoch(r, now.w.epoch);
   return stop;
 }
 
