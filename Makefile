@@ -208,8 +208,10 @@ PEERS := lmdb.h:liblmdb-dev:lmdb sqlite3.h:libsqlite3-dev:sqlite3 db.h:libdb-dev
 words_of = $(subst :, ,$(1))
 PEER_LIBS = $(foreach p,$(PEERS),$(shell printf '\043include <%s>\n' $(word 1,$(call words_of,$(p))) | \
               $(CC) -E -x c - >/dev/null 2>&1 && echo -l$(word 3,$(call words_of,$(p)))))
+# Calls for memory are counted: bench/allocations.h.
+BENCH_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
-	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lm $(PEER_LIBS)
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(BENCH_WRAP) -lm $(PEER_LIBS)
 .PHONY: bench bench-quick bench-deps bench-plots bench-publish
 bench-deps: $(NEED) ## install what is measured beside the library, and gnuplot
 	$(Q)$(NEED) $(foreach p,$(PEERS),$(word 1,$(call words_of,$(p))):$(word 2,$(call words_of,$(p)))) gnuplot:gnuplot-nox

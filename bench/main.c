@@ -31,11 +31,19 @@ static const struct {
     {"durable", experiment_durable, "durable appends, one thread"},
     {"group", experiment_group, "durable appends, 1, 8 and 32 threads"},
     {"device", experiment_device, "bytes to the device per durable append"},
+    {"every", experiment_every, "a sync every 1,000 records"},
     {"recovery", experiment_recovery, "reopening after a kill"},
+    {"reopen", experiment_reopen, "reopening logs of three sizes"},
     {"read", experiment_read, "verified sequential read"},
+    {"large", experiment_large, "random, verifying and cold reads of 1 GiB"},
+    {"poll", experiment_poll, "consumers: polls and commits"},
     {"append", experiment_append, "page-cache appends, one thread"},
     {"latency", experiment_latency, "from an append to another process"},
     {"readers", experiment_readers, "what readers elsewhere cost a writer"},
+    {"threads", experiment_threads, "page-cache appends, 1 to 8 threads"},
+    {"cost", experiment_cost, "system time, faults, allocations, memory"},
+    {"tails", experiment_tails, "tails at 1 M/s, no coordinated omission"},
+    {"first", experiment_first_pass, "what new segments cost at 1 M/s"},
 };
 #define EXPERIMENTS (sizeof experiments / sizeof experiments[0])
 

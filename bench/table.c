@@ -59,8 +59,10 @@ static void format(char *text, size_t size, unit of, double v) {
     case UNIT_NS:
       if (v >= 1e6)
         snprintf(text, size, "%.2f ms", v / 1e6);
-      else
+      else if (v >= 1e3)
         snprintf(text, size, "%.1f us", v / 1e3);
+      else
+        snprintf(text, size, "%.1f ns", v);
       break;
     case UNIT_BYTES: snprintf(text, size, "%.0f B", v); break;
     case UNIT_PLAIN: snprintf(text, size, "%.3f", v); break;
