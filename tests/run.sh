@@ -21,7 +21,7 @@ skip_reason() { # program
     *san-*/tests/test_kill | *san-*/test_kill_steps | *san-*/test_fork | \
       *san-*/test_fork_storm)
       echo "forks and kills amid threads: a sanitizer's own locks would hang" ;;
-    *san-*/test_interleave)
+    *san-*/test_interleave | *san-*/test_interleave_groups)
       echo "its simulated threads change stacks, which sanitizers do not follow" ;;
     *san-thread*/test_threads | *san-thread*/test_wake | *san-thread*/test_append | \
       *san-thread*/test_durability | *san-thread*/test_waiting | *san-thread*/test_read | \
@@ -30,7 +30,7 @@ skip_reason() { # program
       *san-thread*/test_guard | *san-thread*/test_watch | *san-thread*/test_watch_sim | \
       *san-thread*/test_consumer | *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
-    *clang/test_interleave | *clang/test_fault)
+    *clang/test_interleave | *clang/test_interleave_groups | *clang/test_fault)
       echo "the same search as with gcc, in minutes" ;;
     *san-*/test_assumptions | *clang/test_assumptions)
       echo "test_crash covers its paths; slow" ;;

@@ -36,6 +36,7 @@ struct world {
   size_t record_bytes; /* of what the threads append */
   uint64_t cut_after;  /* end the run when so many appends have returned */
   uint64_t returns;
+  void (*recovered)(struct world *, duralog *);
   bool preempted; /* or may be: time may pass between any two instructions */
 
   /* Who published which offset, as seen at the steps. */
@@ -282,6 +283,7 @@ static inline uint64_t check_after_cut(struct world *w) {
   if (error) return 0;
   uint64_t n = check_records(w, log);
   HOLDS(w, n >= w->promised);
+  if (w->recovered) w->recovered(w, log);
   (void)duralog_close(&log);
   return n;
 }
