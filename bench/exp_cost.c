@@ -197,13 +197,13 @@ static void cost_report(const cost_series *all) {
   table_series("1,024 segments: anonymous memory", UNIT_BYTES, &all->anon[1]);
   table_series("16 segments: mapped, resident", UNIT_BYTES, &all->file[0]);
   table_series("1,024 segments: mapped, resident", UNIT_BYTES, &all->file[1]);
-  table_figure("system time at 1 M/s, share of time", "system_time_share",
+  table_figure("9: system time at 1 M/s, share of time", "system_time_share",
                UNIT_PLAIN, &all->paced, (goal){GOAL_AT_MOST, 0.05});
   table_figure("system time at full speed, of processor time",
                "system_time_share_full_speed", UNIT_PLAIN, &all->fast, no_goal);
-  table_figure("allocations per append", "allocations_per_append", UNIT_PLAIN,
-               &all->allocations, (goal){GOAL_AT_MOST, 0});
-  table_figure("resident memory: 1,024 segments vs 16", "memory_1024_vs_16",
+  table_figure("9: allocations per append", "allocations_per_append",
+               UNIT_PLAIN, &all->allocations, (goal){GOAL_AT_MOST, 0});
+  table_figure("9: resident memory: 1,024 segments vs 16", "memory_1024_vs_16",
                UNIT_PLAIN, &grown, (goal){GOAL_AT_MOST, 1.1});
 }
 

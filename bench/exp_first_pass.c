@@ -203,15 +203,15 @@ static void first_report(const first_series *all) {
   table_series("first pass over a segment", UNIT_NS, &all->cost[FIRST]);
   table_series("steady: touched before", UNIT_NS, &all->cost[STEADY]);
   table_series("raw, second pass", UNIT_NS, &all->cost[RAW]);
-  table_figure("first pass vs steady, time", "first_pass_vs_steady", UNIT_PLAIN,
-               &ratio, (goal){GOAL_AT_MOST, 1.15});
+  table_figure("3: first pass vs steady, time", "first_pass_vs_steady",
+               UNIT_PLAIN, &ratio, (goal){GOAL_AT_MOST, 1.15});
   table_figure("steady at 1 M/s vs raw, time", "steady_vs_raw", UNIT_PLAIN,
                &raw, no_goal);
   table_series("1 MiB segments: an append, median", UNIT_NS, &all->median);
   table_series("a roll adds, median", UNIT_NS, &all->p50);
   table_series("a roll adds, most", UNIT_NS, &all->worst);
-  table_figure("a roll adds, p99, 1 MiB segments", "roll_adds_p99_ns", UNIT_NS,
-               &all->p99, (goal){GOAL_AT_MOST, 50000});
+  table_figure("3: a roll adds, p99, 1 MiB segments", "roll_adds_p99_ns",
+               UNIT_NS, &all->p99, (goal){GOAL_AT_MOST, 50000});
 }
 
 bool experiment_first_pass(const settings *with) {

@@ -186,16 +186,16 @@ static void large_report(const large_series *all) {
   table_series("bare walk, 2 threads", UNIT_NS, &all->walk[1]);
   table_series("128 MiB cold", UNIT_NS, &all->cold_log);
   table_series("128 MiB cold, bare walk", UNIT_NS, &all->cold_walk);
-  table_figure("random read by offset, p50", "read_random_p50_ns", UNIT_NS,
+  table_figure("6: random read by offset, p50", "read_random_p50_ns", UNIT_NS,
                &all->p50, (goal){GOAL_AT_MOST, 2000});
   table_figure("random read by offset, p99", "read_random_p99_ns", UNIT_NS,
                &all->p99, no_goal);
-  table_figure("verify 1 GiB vs bare walk, 1 thread", "verify_1GiB_vs_raw",
+  table_figure("7: verify 1 GiB vs bare walk, 1 thread", "verify_1GiB_vs_raw",
                UNIT_PLAIN, &one, (goal){GOAL_AT_LEAST, 0.9});
-  table_figure("verify 1 GiB vs bare walk, 2 threads",
+  table_figure("7: verify 1 GiB vs bare walk, 2 threads",
                "verify_1GiB_2threads_vs_raw", UNIT_PLAIN, &two,
                (goal){GOAL_AT_LEAST, 0.9});
-  table_figure("read cold vs bare walk", "read_cold_100B_vs_raw", UNIT_PLAIN,
+  table_figure("6: read cold vs bare walk", "read_cold_100B_vs_raw", UNIT_PLAIN,
                &cold, (goal){GOAL_AT_LEAST, 0.9});
 }
 

@@ -128,10 +128,11 @@ static void recovery_report(const recovery_series *all) {
   table_series("raw: map and walk of its own", UNIT_NS, &all[1].walk);
   table_series("duralog: bytes walked", UNIT_BYTES, &all[0].bytes);
   table_series("raw: bytes walked", UNIT_BYTES, &all[1].bytes);
-  table_figure("recovery walk vs bare walk, time", "recovery_walk_vs_raw",
-               UNIT_PLAIN, &ratio, (goal){GOAL_AT_MOST, 1.5});
+  table_figure("7: recovery walk of 60 MiB vs bare walk, time",
+               "reopen_walk_vs_raw", UNIT_PLAIN, &ratio,
+               (goal){GOAL_AT_MOST, 1.2});
   table_figure("recovery walk vs raw's own file, time",
-               "recovery_walk_vs_raw_file", UNIT_PLAIN, &to_raw, no_goal);
+               "reopen_walk_vs_raw_file", UNIT_PLAIN, &to_raw, no_goal);
 }
 
 bool experiment_recovery(const settings *with) {

@@ -29,7 +29,8 @@ static const uint64_t sizes[SIZES] = {16, 128, 1024};
 
 typedef struct reopen_job {
   char dir[PATH_BYTES], plain[PATH_BYTES];
-  uint64_t append; /* records */
+  uint64_t append;           /* records */
+  uint64_t unsealed, newest; /* segments: how many, and the last's number */
   uint64_t walk_ns, sync_ns, total_ns, walked, segments;
   uint64_t bare_ns, sums, read_only_ns, writing_ns, one_sync_ns;
 } reopen_job;
@@ -67,10 +68,21 @@ static bool append_and_die(void *argument) {
          append_all(log, REOPEN_BYTES / frame_bytes(RECORD_BYTES));
 }
 
+static bool walk_unsealed(reopen_job *job, uint64_t *bytes) {
+  for (uint64_t k = job->unsealed; k > 0; k--)
+    if (!bare_walk(job->dir, job->newest + 1 - k, bytes, &job->sums))
+      return false;
+  return true;
+}
+
 static bool recover(void *argument) {
   reopen_job *job = argument;
   duralog *log;
   duralog_report report = {.struct_size = sizeof report};
+  uint64_t bytes = 0;
+  /* What is walked is as near to the processor as for the bare walk, whose
+   * process has opened the log before it. */
+  if (!walk_unsealed(job, &bytes)) return false;
   uint64_t start = now_ns();
   if (!open_log(job->dir, false, false, &log, &report)) return false;
   job->total_ns = now_ns() - start;
@@ -93,10 +105,10 @@ static bool bare(void *argument) {
                  duralog_get_segment(log, report.segments - 1, &last)) ||
       !went_well("close", duralog_close(&log)))
     return false;
+  job->unsealed = report.segments_walked;
+  job->newest = last.number;
   uint64_t start = now_ns();
-  for (uint64_t k = report.segments_walked; k > 0; k--)
-    if (!bare_walk(job->dir, last.number + 1 - k, &bytes, &job->sums))
-      return false;
+  if (!walk_unsealed(job, &bytes)) return false;
   job->bare_ns = now_ns() - start;
   return true;
 }
@@ -160,8 +172,9 @@ static bool reopen_round(reopen_job *job, reopen_series *all) {
 }
 
 static void reopen_report(const reopen_series *all) {
-  static const char *const walk_names[SIZES] = {
-      "reopen_walk_16_vs_raw", "reopen_walk_128_vs_raw", "reopen_walk_vs_raw"};
+  static const char *const walk_names[SIZES] = {"reopen_walk_16_vs_raw",
+                                                "reopen_walk_128_vs_raw",
+                                                "reopen_walk_1024_vs_raw"};
   static char label[SIZES][3][64];
   static const char *const clean_names[SIZES] = {"open_read_only_16_ns",
                                                  "open_read_only_128_ns",
@@ -171,11 +184,11 @@ static void reopen_report(const reopen_series *all) {
     const reopen_series *s = &all[k];
     series ratio = series_ratio(&s->walk, &s->bare);
     snprintf(label[k][0], sizeof label[k][0],
-             "%ju segments, killed: walk vs bare", (uintmax_t)sizes[k]);
-    snprintf(label[k][1], sizeof label[k][1], "%ju segments, clean: read only",
-             (uintmax_t)sizes[k]);
+             "7: %ju segments, killed: walk vs bare", (uintmax_t)sizes[k]);
+    snprintf(label[k][1], sizeof label[k][1],
+             "7: %ju segments, clean: read only", (uintmax_t)sizes[k]);
     snprintf(label[k][2], sizeof label[k][2],
-             "%ju segments, clean: writing, less one sync",
+             "7: %ju segments, clean: writing, less one sync",
              (uintmax_t)sizes[k]);
     table_series("killed: duralog_open", UNIT_NS, &s->total);
     table_series("  its walk", UNIT_NS, &s->walk);

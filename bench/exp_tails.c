@@ -183,24 +183,26 @@ static void tail_figure(const tails_series *all, int mode, int time, int p,
 static void tails_report(const tails_job *job, const tails_series *all) {
   print_pooled(job);
   tail_figure(all, WRITE_BEHIND, SERVICE, P999,
-              "write-behind, service: p99.9 vs raw", "tail_p999_vs_raw");
+              "8: write-behind, service: p99.9 vs raw", "tail_p999_vs_raw");
   tail_figure(all, WRITE_BEHIND, SERVICE, P9999,
-              "write-behind, service: p99.99 vs raw", "tail_p9999_vs_raw");
+              "8: write-behind, service: p99.99 vs raw", "tail_p9999_vs_raw");
   tail_figure(all, WRITE_BEHIND, SCHEDULE, P999,
-              "write-behind, schedule: p99.9 vs raw",
+              "8: write-behind, schedule: p99.9 vs raw",
               "tail_p999_schedule_vs_raw");
   tail_figure(all, WRITE_BEHIND, SCHEDULE, P9999,
-              "write-behind, schedule: p99.99 vs raw",
+              "8: write-behind, schedule: p99.99 vs raw",
               "tail_p9999_schedule_vs_raw");
-  tail_figure(all, SYNCING, SERVICE, P999, "sync 10 ms, service: p99.9 vs raw",
+  tail_figure(all, SYNCING, SERVICE, P999,
+              "8: sync 10 ms, service: p99.9 vs raw",
               "tail_p999_sync10_vs_raw");
   tail_figure(all, SYNCING, SERVICE, P9999,
-              "sync 10 ms, service: p99.99 vs raw", "tail_p9999_sync10_vs_raw");
+              "8: sync 10 ms, service: p99.99 vs raw",
+              "tail_p9999_sync10_vs_raw");
   tail_figure(all, SYNCING, SCHEDULE, P999,
-              "sync 10 ms, schedule: p99.9 vs raw",
+              "8: sync 10 ms, schedule: p99.9 vs raw",
               "tail_p999_sync10_schedule_vs_raw");
   tail_figure(all, SYNCING, SCHEDULE, P9999,
-              "sync 10 ms, schedule: p99.99 vs raw",
+              "8: sync 10 ms, schedule: p99.99 vs raw",
               "tail_p9999_sync10_schedule_vs_raw");
 }
 
