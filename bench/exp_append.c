@@ -185,11 +185,13 @@ static void report_peers(const append_side *s) {
 }
 
 static void append_report(const append_side *s) {
+  char label[80];
   for (size_t i = 0; i < APPEND_SIDES; i++) {
     if (!s[i].all.count) continue;
     table_series(s[i].label, UNIT_RATE, &s[i].all);
-    if (!s[i].count)
-      table_series("  of it in a prepared segment", UNIT_RATE, &s[i].first);
+    if (s[i].count) continue;
+    snprintf(label, sizeof label, "%s, prepared", s[i].label);
+    table_series(label, UNIT_RATE, &s[i].first);
   }
   append_figure("1: 100 B vs raw", "append_100B_vs_raw", &s[LOG_100].first,
                 &s[RAW_100].first, (goal){GOAL_AT_LEAST, 0.6});

@@ -156,6 +156,13 @@ static bool tails_round(tails_job *job, tails_series *all, size_t round,
 
 /* -------------------------------------------------------------- report -- */
 
+static void record_percentile(const char *label, int p, double ns) {
+  char name[80];
+  series one = {.count = 1, .value = {ns}};
+  snprintf(name, sizeof name, "%s %s", label, percent_names[p]);
+  table_result(name, UNIT_NS, &one);
+}
+
 static void print_pooled(const tails_job *job) {
   for (int m = 0; m < MODES; m++)
     for (int t = 0; t < TIMES; t++)
@@ -165,10 +172,12 @@ static void print_pooled(const tails_job *job) {
         size_t at = 0;
         snprintf(label, sizeof label, "%s, %s, %s", mode_names[m],
                  time_names[t], who_names[who]);
-        for (int p = 0; p < PERCENTILES; p++)
+        for (int p = 0; p < PERCENTILES; p++) {
+          double ns = histogram_percentile(h, percents[p]);
+          record_percentile(label, p, ns);
           at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %.2f us",
-                                 p ? ", " : "", percent_names[p],
-                                 histogram_percentile(h, percents[p]) / 1e3);
+                                 p ? ", " : "", percent_names[p], ns / 1e3);
+        }
         table_text(label, text);
       }
 }

@@ -68,6 +68,8 @@ bool table_results(const char *path, const char *machine);
 void table_section(const char *title, const char *note);
 void table_series(const char *label, unit of, const series *all);
 void table_text(const char *label, const char *text);
+/* Into the file of results alone, from which is drawn. */
+void table_result(const char *label, unit of, const series *all);
 void table_figure(const char *label, const char *summary_name, unit of,
                   const series *all, goal wanted);
 /* A figure that could not be measured. */

@@ -20,30 +20,36 @@
 #define MACHINE_BYTES 512
 #define EXT_MAGIC 0xef53 /* ext2, ext3 and ext4 */
 #define ROUNDS_DEFAULT 15u
-#define ROUNDS_QUICK 9u
+#define ROUNDS_QUICK 7u
 
 /* In this order: the disk is rested when the durable ones run. */
 static const struct {
   const char *name;
   bool (*run)(const settings *with);
   const char *what;
+  bool is_main; /* --quick runs these alone */
 } experiments[] = {
-    {"durable", experiment_durable, "durable appends, one thread"},
-    {"group", experiment_group, "durable appends, 1, 8 and 32 threads"},
-    {"device", experiment_device, "bytes to the device per durable append"},
-    {"every", experiment_every, "a sync every 1,000 records"},
-    {"recovery", experiment_recovery, "reopening after a kill"},
-    {"reopen", experiment_reopen, "reopening logs of three sizes"},
-    {"read", experiment_read, "verified sequential read"},
-    {"large", experiment_large, "random, verifying and cold reads of 1 GiB"},
-    {"poll", experiment_poll, "consumers: polls and commits"},
-    {"append", experiment_append, "page-cache appends, one thread"},
-    {"latency", experiment_latency, "from an append to another process"},
-    {"readers", experiment_readers, "what readers elsewhere cost a writer"},
-    {"threads", experiment_threads, "page-cache appends, 1 to 8 threads"},
-    {"cost", experiment_cost, "system time, faults, allocations, memory"},
-    {"tails", experiment_tails, "tails at 1 M/s, no coordinated omission"},
-    {"first", experiment_first_pass, "what new segments cost at 1 M/s"},
+    {"durable", experiment_durable, "durable appends, one thread", true},
+    {"group", experiment_group, "durable appends, 1, 8 and 32 threads", true},
+    {"device", experiment_device, "bytes to the device per durable append",
+     false},
+    {"every", experiment_every, "a sync every 1,000 records", true},
+    {"recovery", experiment_recovery, "reopening after a kill", true},
+    {"reopen", experiment_reopen, "reopening logs of three sizes", false},
+    {"read", experiment_read, "verified sequential read", true},
+    {"large", experiment_large, "random, verifying and cold reads of 1 GiB",
+     false},
+    {"poll", experiment_poll, "consumers: polls and commits", false},
+    {"append", experiment_append, "page-cache appends, one thread", true},
+    {"latency", experiment_latency, "from an append to another process", false},
+    {"readers", experiment_readers, "what readers elsewhere cost a writer",
+     false},
+    {"threads", experiment_threads, "page-cache appends, 1 to 8 threads", true},
+    {"cost", experiment_cost, "system time, faults, allocations, memory",
+     false},
+    {"tails", experiment_tails, "tails at 1 M/s, no coordinated omission",
+     false},
+    {"first", experiment_first_pass, "what new segments cost at 1 M/s", false},
 };
 #define EXPERIMENTS (sizeof experiments / sizeof experiments[0])
 
@@ -53,20 +59,22 @@ typedef struct options {
 } options;
 
 static int usage(FILE *to) {
-  fprintf(to,
-          "usage: bench [--dir DIR] [--rounds N] [--only NAME] [--quick]\n"
-          "Measure duralog against the least code that does the same work.\n\n"
-          "  --dir DIR     put the scratch directory there; must be on a disk\n"
-          "                (default: beside the program, or $TMPDIR)\n"
-          "  --rounds N    1 to %d, default %u; below 6 nothing is decided\n"
-          "  --only NAME   one experiment, see below\n"
-          "  --quick       less work, %u rounds\n\n"
-          "The figures also go to summary.txt beside the program.\n"
-          "Exit status: 0 measured, whatever the verdicts; 1 a failure;\n"
-          "2 a wrong option.\n\n",
-          SERIES_MAX, ROUNDS_DEFAULT, ROUNDS_QUICK);
+  fprintf(
+      to,
+      "usage: bench [--dir DIR] [--rounds N] [--only NAME] [--quick]\n"
+      "Measure duralog against the least code that does the same work.\n\n"
+      "  --dir DIR     put the scratch directory there; must be on a disk\n"
+      "                (default: beside the program, or $TMPDIR)\n"
+      "  --rounds N    1 to %d, default %u; below 6 nothing is decided\n"
+      "  --only NAME   one experiment, see below\n"
+      "  --quick       less work, %u rounds, and only what has a star below\n\n"
+      "The figures also go to summary.txt beside the program.\n"
+      "Exit status: 0 measured, whatever the verdicts; 1 a failure;\n"
+      "2 a wrong option.\n\n",
+      SERIES_MAX, ROUNDS_DEFAULT, ROUNDS_QUICK);
   for (size_t i = 0; i < EXPERIMENTS; i++)
-    fprintf(to, "  %-10s %s\n", experiments[i].name, experiments[i].what);
+    fprintf(to, "%c %-10s %s\n", experiments[i].is_main ? '*' : ' ',
+            experiments[i].name, experiments[i].what);
   return to == stdout ? 0 : 2;
 }
 
@@ -157,6 +165,11 @@ static void print_machine(const settings *with, char machine[MACHINE_BYTES]) {
 
 /* In a child, so that the scratch directory goes even if a contender crashes.
  */
+static bool chosen(const options *all, size_t i) {
+  if (all->only) return strcmp(all->only, experiments[i].name) == 0;
+  return !all->with.quick || experiments[i].is_main;
+}
+
 static bool run(void *argument) {
   const options *all = argument;
   bool good = true;
@@ -165,7 +178,7 @@ static bool run(void *argument) {
   path_beside_program(summary, "results.tsv");
   if (!table_results(summary, machine)) return false;
   for (size_t i = 0; i < EXPERIMENTS; i++) {
-    if (all->only && strcmp(all->only, experiments[i].name) != 0) continue;
+    if (!chosen(all, i)) continue;
     if (experiments[i].run(&all->with)) continue;
     fprintf(stderr, "bench: %s failed\n", experiments[i].name);
     good = false;

@@ -8,9 +8,10 @@ results=$1 out=$2
 command -v gnuplot >/dev/null || { echo "plots: gnuplot is not installed: make bench-deps" >&2; exit 1; }
 mkdir -p "$out"
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+escape() { printf %s "$1" | sed 's/_/\\\\_/g'; } # gnuplot would make it a subscript
 machine=$(sed -n '1s/^# //p' "$results")
 first=${machine%%, Linux*} rest=${machine#"$first", }
-title="\n{/*0.7 $first}\n{/*0.7 $rest}"
+title="\n{/*0.7 $(escape "$first")}\n{/*0.7 $(escape "$rest")}"
 
 draw() { # NAME COMMANDS
   for kind in svg png; do
@@ -43,10 +44,10 @@ set bmargin 11
 set rmargin 8
 raw = ${4:-0}
 if (raw > 0) set arrow from graph 0, first raw to graph 1, first raw nohead lw 2 lc rgb '#c00000' front; set label 'RAW' at graph 1.01, first raw tc rgb '#c00000'
-plot '$3' using 0:2:xtic(1) with boxes lc rgb '#3070b0', '' using 0:2:3:4 with yerrorbars lc rgb 'black' pt 0"
+plot '$3' using 0:2:xtic(1) with boxes lc rgb '#3070b0', '' using 0:2:3:4 with yerrorbars lc rgb 'black' pt -1"
 }
-rates "Append in page-cache" ", 100 B" | grep -v '^raw' | sed 's/, 100 B//; s/batches of 64/by 64/; s/one by one/singly/; s/reserved, published/reserved/' | sort -t "$(printf '\t')" -k2,2gr >"$work/append"
-bars append "Page-cache append of 100 B, one thread (log scale)" "$work/append" "$(rates "Append in page-cache" '^raw, 100 B' | cut -f2)"
+rates "Append in page-cache" ", 100 B" | grep -v '^raw' | sed 's/, 100 B//; s/batches of 64/by 64/; s/one by one/singly/; s/reserved, published/reserved/; s/, prepared/ (prepared)/' | sort -t "$(printf '\t')" -k2,2gr >"$work/append"
+bars append "Page-cache append of 100 B, one thread (log scale)" "$work/append" "$(rates "Append in page-cache" '^raw, 100 B, prepared' | cut -f2)"
 
 rates "Durable append" ", [0-9]+ threads?" | awk -F '\t' '{
   n = $1; sub(/ threads?.*/, "", n); t = n; sub(/.*, /, "", t); sub(/, [0-9]+$/, "", n)
@@ -70,7 +71,7 @@ set key outside right
 $plot"
 else missing threads; fi
 
-awk -F '\t' '!/^#/ && $3 == "ns" && $2 ~ /p(50|90|99|99\.9|99\.99)$/ {
+awk -F '\t' '!/^#/ && $3 == "ns" && $2 ~ /^(durable|write-behind, schedule|sync 10 ms, schedule)/ && $2 ~ /p(50|90|99|99\.9|99\.99)$/ {
   n = $2; p = n; sub(/.*p/, "", p); sub(/,? *p[0-9.]+$/, "", n); print n "\t" p "\t" $4 }' "$results" >"$work/latency"
 if [ -s "$work/latency" ]; then
   plot=plot sep=' '

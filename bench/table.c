@@ -36,7 +36,7 @@ bool table_results(const char *path, const char *machine) {
   return results != NULL;
 }
 
-static void write_result(const char *label, unit of, const series *all) {
+void table_result(const char *label, unit of, const series *all) {
   static const char *const units[] = {[UNIT_RATE] = "records/s",
                                       [UNIT_NS] = "ns",
                                       [UNIT_BYTES] = "bytes",
@@ -93,7 +93,7 @@ void table_section(const char *title, const char *note) {
   snprintf(section, sizeof section, "%s", title);
   printf("\n%s\n", title);
   if (note) printf("  %s\n", note);
-  printf("  %-40s %12s   %s\n", "", "median", "range");
+  printf("  %-46s %12s   %s\n", "", "median", "range");
   fflush(stdout);
 }
 
@@ -103,13 +103,13 @@ void table_series(const char *label, unit of, const series *all) {
   format(median, sizeof median, of, e.median);
   format(least, sizeof least, of, e.least);
   format(most, sizeof most, of, e.most);
-  printf("  %-40s %12s   %s .. %s\n", label, median, least, most);
+  printf("  %-46s %12s   %s .. %s\n", label, median, least, most);
   fflush(stdout);
-  write_result(label, of, all);
+  table_result(label, of, all);
 }
 
 void table_text(const char *label, const char *text) {
-  printf("  %-40s %12s\n", label, text);
+  printf("  %-46s %12s\n", label, text);
   fflush(stdout);
 }
 
@@ -127,7 +127,7 @@ static void print_figure(const figure *f, size_t rounds) {
   format(median, sizeof median, f->of, f->value.median);
   format(low, sizeof low, f->of, f->value.low);
   format(high, sizeof high, f->of, f->value.high);
-  printf("  %-40s %12s   %s %s .. %s, %zu rounds", f->label, median,
+  printf("  %-46s %12s   %s %s .. %s, %zu rounds", f->label, median,
          f->value.sure ? "95 %" : "only the range", low, high, rounds);
   if (f->wanted.kind != GOAL_NONE) {
     format_goal(wanted, sizeof wanted, f);
@@ -143,13 +143,13 @@ void table_figure(const char *label, const char *summary_name, unit of,
   f->known = true;
   f->value = estimate_of(all);
   print_figure(f, all->count);
-  write_result(label, of, all);
+  table_result(label, of, all);
 }
 
 void table_unknown(const char *label, const char *summary_name, goal wanted,
                    const char *why) {
   remember(label, summary_name, UNIT_BYTES, wanted);
-  printf("  %-40s %12s   %s\n", label, "unknown", why);
+  printf("  %-46s %12s   %s\n", label, "unknown", why);
 }
 
 /* ----------------------------------------------------------- at the end -- */
