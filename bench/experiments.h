@@ -21,6 +21,7 @@ bool experiment_durable(const settings *with);
 bool experiment_every(const settings *with);
 bool experiment_first_pass(const settings *with);
 bool experiment_group(const settings *with);
+bool experiment_interval(const settings *with);
 bool experiment_large(const settings *with);
 bool experiment_latency(const settings *with);
 bool experiment_poll(const settings *with);

@@ -34,6 +34,7 @@ static const struct {
     {"device", experiment_device, "bytes to the device per durable append",
      false},
     {"every", experiment_every, "a sync every 1,000 records", true},
+    {"interval", experiment_interval, "a sync every 10 ms", false},
     {"recovery", experiment_recovery, "reopening after a kill", true},
     {"reopen", experiment_reopen, "reopening logs of three sizes", false},
     {"read", experiment_read, "verified sequential read", true},
