@@ -201,11 +201,30 @@ check-valgrind: ## the tests of one process under valgrind (minutes)
 
 # ---- benchmarks ----
 
+# The peers, header:package:library. One that is not installed is left out of the
+# program, and named in its table.
+PEERS := lmdb.h:liblmdb-dev:lmdb sqlite3.h:libsqlite3-dev:sqlite3 db.h:libdb-dev:db \
+         leveldb/c.h:libleveldb-dev:leveldb rocksdb/c.h:librocksdb-dev:rocksdb
+words_of = $(subst :, ,$(1))
+PEER_LIBS = $(foreach p,$(PEERS),$(shell printf '\043include <%s>\n' $(word 1,$(call words_of,$(p))) | \
+              $(CC) -E -x c - >/dev/null 2>&1 && echo -l$(word 3,$(call words_of,$(p)))))
+# Calls for memory are counted: bench/allocations.h.
+BENCH_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
-	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) -lm
-.PHONY: bench
-bench: $(BUILD)/bench/bench ## print ratios against the least code that does the same work
-	$(Q)$(BUILD)/bench/bench
+	$(call say,LD,$@) $(CC) -o $@ $^ $(ALL_LDFLAGS) $(BENCH_WRAP) -lm $(PEER_LIBS)
+.PHONY: bench bench-quick bench-deps bench-plots bench-publish
+bench-deps: $(NEED) ## install what is measured beside the library, and gnuplot
+	$(Q)$(NEED) $(foreach p,$(PEERS),$(word 1,$(call words_of,$(p))):$(word 2,$(call words_of,$(p)))) gnuplot:gnuplot-nox
+bench: ## print ratios against the least code that does the same work, and against peers
+	-$(Q)$(MAKE) --no-print-directory bench-deps
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/bench/bench && $(BUILD)/bench/bench
+	-$(Q)bench/plots.sh $(BUILD)/bench/results.tsv $(BUILD)/bench/plots
+bench-quick: $(BUILD)/bench/bench ## the main ratios, in two minutes
+	$(Q)$(BUILD)/bench/bench --quick
+bench-plots: ## draw what make bench measured, into build/bench/plots
+	$(Q)bench/plots.sh $(BUILD)/bench/results.tsv $(BUILD)/bench/plots
+bench-publish: bench-plots ## put these pictures where the README shows them
+	$(Q)mkdir -p bench/plots && cp $(BUILD)/bench/plots/*.svg $(BUILD)/bench/plots/*.png bench/plots/
 
 # ---- install ----
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What every contender offers, one file each: raw.c, duralog.c.
+ * What every contender offers, one file each: raw.c and raw_group.c, duralog.c,
+ * write2.c, and a peer in each peer_*.c.
  *
  * Work that takes nanoseconds a record is handed over as a whole, so that the
  * loop lies inside the contender and nothing is called through a pointer per
@@ -15,10 +16,12 @@
 
 #define SEGMENT_BYTES ((uint64_t)64 << 20) /* duralog's default, and RAW's */
 #define FRAME_HEADER_BYTES 24u
+#define EVERY 1000u /* records to a sync, in MODE_EVERY */
 
 typedef enum contender_mode {
   MODE_PAGECACHE, /* survives the process */
-  MODE_DURABLE    /* each append survives power loss */
+  MODE_DURABLE,   /* each append survives power loss */
+  MODE_EVERY      /* the last EVERY appends may be lost with the power */
 } contender_mode;
 
 /* Append `count` records of `size` bytes, taken in turn from the pool. */
@@ -45,7 +48,9 @@ typedef struct contender {
   const char *name;
   const char *note;    /* what it does or does not do */
   bool has_background; /* needs a rest before it is timed */
-  /* Create a log in the empty directory `dir`, ready for `bytes` of frames.
+  bool checksummed;    /* what it writes can be verified */
+  /* NULL where it is not installed; `note` says which package that needs.
+   * Create a log in the empty directory `dir`, ready for `bytes` of frames.
    * NULL on failure. Never timed. */
   void *(*open)(const char *dir, contender_mode mode, uint64_t bytes);
   bool (*append)(void *log, const workload *work);
@@ -60,8 +65,18 @@ typedef struct contender {
   void (*close)(void *log);
 } contender;
 
-extern const contender contender_raw;
+extern const contender contender_raw;       /* one thread */
+extern const contender contender_raw_crc;   /* one thread, page cache */
+extern const contender contender_raw_group; /* durable, any threads */
 extern const contender contender_duralog;
+extern const contender contender_write;
+
+#define PEERS 5
+extern const contender *const peers[PEERS];
+
+/* Says on stderr what failed; false unless it went well. */
+bool contender_ok(const char *name, const char *what, bool well,
+                  const char *why);
 
 static inline const unsigned char *workload_record(const workload *work,
                                                    uint64_t index) {

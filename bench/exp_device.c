@@ -8,7 +8,7 @@
 
 static const goal device_goal = {GOAL_AT_MOST, 8192};
 static const char device_name[] = "device_bytes_per_durable_append";
-static const char device_label[] = "device bytes per durable append";
+static const char device_label[] = "9: device bytes per durable append";
 
 typedef struct device_run {
   pair both;

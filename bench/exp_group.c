@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durable appends by several threads, which share their syncs.
+ * Durable appends by several threads: who shares syncs, and how well. All
+ * contenders are open at once and take turns in slices of time.
  */
 #include <pthread.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "experiments.h"
-#include "pair.h"
+#include "harness.h"
+#include "scratch.h"
 
+#define RECORD_BYTES 100u
 #define THREADS_MAX 32
 #define START_NS 5000000u /* in which the threads are started */
 
 typedef struct crew {
-  pair *both;
-  int side; /* which of the pair */
+  const contender *who;
+  void *log;
   const workload *work;
   uint64_t begin_ns, end_ns; /* of the slice, on the monotonic clock */
 } crew;
@@ -35,13 +39,11 @@ static void sleep_until(uint64_t ns) {
 static void *worker_run(void *argument) {
   worker *me = argument;
   const crew *all = me->all;
-  const contender *who = all->both->who[all->side];
-  void *log = all->both->log[all->side];
   me->good = true;
   sleep_until(all->begin_ns);
   while (me->good && now_ns() < all->end_ns) {
     const void *data = workload_record(all->work, me->done);
-    me->good = who->append_one(log, data, all->work->size);
+    me->good = all->who->append_one(all->log, data, all->work->size);
     me->done++;
   }
   return NULL;
@@ -70,51 +72,119 @@ static bool crew_run(crew *all, unsigned threads, uint64_t slice_ns,
   return good;
 }
 
-typedef struct group_side {
-  const char *label, *ratio_label;
-  int side;
-  unsigned threads;
-  series rate;
-} group_side;
+/* ------------------------------------------------------------- lineup -- */
 
-#define GROUP_SIDES 4u
+enum { LOG, RAW_ONE, RAW_GROUP, WRITE, OTHERS };
+#define MEMBERS (OTHERS + PEERS)
+static const unsigned thread_counts[] = {1, 8, 32};
+#define COUNTS 3u
 
-static bool group_rounds(pair *both, group_side *sides, const settings *with) {
-  workload work = workload_make(DURABLE_SIZE, 1, 0);
-  crew all = {.both = both, .work = &work};
-  uint64_t slice_ns = with->quick ? 100000000 : 250000000;
+typedef struct member {
+  const contender *who;
+  char dir[PATH_BYTES];
+  void *log; /* NULL: it does not take part */
+  series rate[COUNTS];
+} member;
+
+static bool lineup_open(member *all, const settings *with) {
+  static const contender *const first[OTHERS] = {
+      &contender_duralog, &contender_raw, &contender_raw_group,
+      &contender_write};
+  for (size_t m = 0; m < MEMBERS; m++) {
+    all[m].who = m < OTHERS ? first[m] : peers[m - OTHERS];
+    if (!all[m].who->open) continue;
+    if (!scratch_sub(all[m].dir, with->scratch, all[m].who->name)) return false;
+    all[m].log = all[m].who->open(all[m].dir, MODE_DURABLE, 0);
+    if (!all[m].log) return false;
+  }
+  return true;
+}
+
+static void lineup_close(member *all) {
+  for (size_t m = 0; m < MEMBERS; m++) {
+    if (all[m].log) all[m].who->close(all[m].log);
+    if (all[m].dir[0]) scratch_drop(all[m].dir);
+  }
+}
+
+/* RAW alone writes from one thread, RAW's group from several. */
+static bool takes_part(const member *all, size_t m, size_t count) {
+  if (!all[m].log) return false;
+  return count == 0 ? m != RAW_GROUP : m != RAW_ONE;
+}
+
+/* ------------------------------------------------------------- rounds -- */
+
+static bool group_slice(member *m, size_t count, uint64_t slice_ns) {
+  workload work = workload_make(RECORD_BYTES, 1, 0);
+  crew all = {.who = m->who, .log = m->log, .work = &work};
+  double rate;
+  if (!crew_run(&all, thread_counts[count], slice_ns, &rate)) return false;
+  series_add(&m->rate[count], rate);
+  return true;
+}
+
+static bool group_rounds(member *all, const settings *with) {
+  uint64_t slice_ns = with->quick ? 60000000 : 200000000;
+  const size_t sides = MEMBERS * COUNTS;
   for (size_t r = 0; r < with->rounds; r++)
-    for (size_t turn = 0; turn < GROUP_SIDES; turn++) {
-      group_side *s = &sides[(r + turn) % GROUP_SIDES];
-      double rate;
-      all.side = s->side;
-      if (!crew_run(&all, s->threads, slice_ns, &rate)) return false;
-      series_add(&s->rate, rate);
+    for (size_t turn = 0; turn < sides; turn++) {
+      size_t side = (r * 5 + turn) % sides, m = side % MEMBERS;
+      size_t count = side / MEMBERS;
+      if (takes_part(all, m, count) && !group_slice(&all[m], count, slice_ns))
+        return false;
     }
   return true;
 }
 
-static void group_report(const group_side *sides) {
-  for (size_t i = 0; i < GROUP_SIDES; i++)
-    table_series(sides[i].label, UNIT_RATE, &sides[i].rate);
-  for (size_t i = 0; i < GROUP_SIDES - 1; i++) {
-    series ratio = series_ratio(&sides[i].rate, &sides[GROUP_SIDES - 1].rate);
-    table_figure(sides[i].ratio_label, NULL, UNIT_PLAIN, &ratio, no_goal);
-  }
+/* Of those that are there; in each round the best of that round. */
+static series best_peer(const member *all, size_t count) {
+  series best = {0};
+  for (size_t m = WRITE; m < MEMBERS; m++)
+    if (all[m].log) series_keep_best(&best, &all[m].rate[count]);
+  return best;
+}
+
+static void group_ratio(const char *label, const char *name, const series *log,
+                        const series *other, goal wanted) {
+  series ratio = series_ratio(log, other);
+  table_figure(label, name, UNIT_PLAIN, &ratio, wanted);
+}
+
+static void group_report(const member *all) {
+  char label[80];
+  for (size_t count = 0; count < COUNTS; count++)
+    for (size_t m = 0; m < MEMBERS; m++) {
+      if (!takes_part(all, m, count)) continue;
+      snprintf(label, sizeof label, "%s, %u thread%s", all[m].who->name,
+               thread_counts[count], count ? "s" : "");
+      table_series(label, UNIT_RATE, &all[m].rate[count]);
+    }
+  const series *log = all[LOG].rate;
+  series best[COUNTS];
+  for (size_t count = 0; count < COUNTS; count++)
+    best[count] = best_peer(all, count);
+  group_ratio("1 thread vs the best peer", "durable_1thread_vs_best_peer",
+              &log[0], &best[0], no_goal);
+  group_ratio("4: 8 threads vs raw, leader and followers",
+              "durable_8threads_vs_raw", &log[1], &all[RAW_GROUP].rate[1],
+              (goal){GOAL_AT_LEAST, 1.0});
+  group_ratio("4: 8 threads vs the best peer", "durable_8threads_vs_best_peer",
+              &log[1], &best[1], (goal){GOAL_AT_LEAST, 1.4});
+  group_ratio("32 threads vs raw, leader and followers",
+              "durable_32threads_vs_raw", &log[2], &all[RAW_GROUP].rate[2],
+              no_goal);
+  group_ratio("4: 32 threads vs the best peer",
+              "durable_32threads_vs_best_peer", &log[2], &best[2],
+              (goal){GOAL_AT_LEAST, 1.5});
 }
 
 bool experiment_group(const settings *with) {
-  pair both;
-  group_side sides[GROUP_SIDES] = {
-      {"duralog, 1 thread", "1 thread vs raw", 0, 1, {0}},
-      {"duralog, 8 threads", "8 threads vs raw's one", 0, 8, {0}},
-      {"duralog, 32 threads", "32 threads vs raw's one", 0, 32, {0}},
-      {"raw: pwrite, fdatasync, 1 thread", NULL, 1, 1, {0}},
-  };
-  table_section("Durable append, 100 B, group commit", NULL);
-  bool good =
-      pair_open(&both, with->scratch) && group_rounds(&both, sides, with);
-  if (good) group_report(sides);
-  pair_close(&both);
+  static member all[MEMBERS];
+  table_section("Durable append, 100 B, 1, 8 and 32 threads",
+                "the best peer is taken round by round");
+  bool good = lineup_open(all, with) && group_rounds(all, with);
+  if (good) group_report(all);
+  lineup_close(all);
   return good;
 }

@@ -235,7 +235,7 @@ static void readers_report(const readers_series *all) {
   table_series("  read when the last was appended", UNIT_PLAIN, &all->read);
   readers_figure("append beside a sleeping reader vs alone",
                  "append_sleeping_reader_vs_alone", all->rate, SLEEPING, tenth);
-  readers_figure("append beside a tailing reader vs alone",
+  readers_figure("6: append beside a tailing reader vs alone",
                  "append_tailing_reader_vs_alone", all->rate, TAILING, tenth);
   readers_figure("the same by the writer's own CPU time",
                  "append_tailing_reader_cpu_vs_alone", all->cpu_rate, TAILING,

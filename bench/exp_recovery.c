@@ -2,33 +2,12 @@
  *
  * Reopening after a kill.
  */
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "bare_walk.h"
 #include "experiments.h"
 #include "harness.h"
 #include "scratch.h"
-#if defined(__clang__)
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Weverything"
-#elif defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#endif
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#elif defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
-#define LOG_SEGMENT_BYTES ((size_t)64 << 20)
-#define LOG_HEADER_BYTES 4096u
 
 /* 60 MiB of frames in one segment of 64 MiB. */
 #define RECOVERY_COUNT ((uint64_t)(60 << 20) / 128)
@@ -53,36 +32,11 @@ static bool recovery_open(void *argument) {
   return job->who->recover(job->dir, &job->found);
 }
 
-/*
- * The bare walk over the very file that recovery is going to read, since what
- * its pages are like in the cache (small or large folios) decides how fast any
- * walk over them is: both checksums of each frame, and on to the next, until a
- * header is zero. The sums are kept so that nothing is optimised away.
- */
-static bool bare_walk(void *argument) {
+static bool recovery_bare(void *argument) {
   recovery_job *job = argument;
-  char path[PATH_BYTES + 32];
-  snprintf(path, sizeof path, "%s/00000000000000000001.seg", job->dir);
   uint64_t start = now_ns();
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  const uint8_t *map =
-      mmap(NULL, LOG_SEGMENT_BYTES, PROT_READ, MAP_SHARED, file, 0);
-  if (map == MAP_FAILED) return false;
-  size_t at = LOG_HEADER_BYTES;
-  while (at + 24 <= LOG_SEGMENT_BYTES) {
-    uint64_t header[3];
-    memcpy(header, map + at, sizeof header);
-    size_t body = header[0] >> 32;
-    if (header[0] == 0 || at + 24 + body > LOG_SEGMENT_BYTES) break;
-    header[0] &= ~(uint64_t)UINT32_MAX;
-    job->sums += XXH3_64bits_withSeed(header, sizeof header, at);
-    job->sums += XXH3_64bits(map + at + 24, body);
-    at += 24 + ((body + 7) & ~(size_t)7);
-  }
+  if (!bare_walk(job->dir, 1, &job->bare_bytes, &job->sums)) return false;
   job->bare_ns = now_ns() - start;
-  job->bare_bytes = at;
-  close(file);
   return true;
 }
 
@@ -92,7 +46,7 @@ static bool recovery_once(recovery_job *job, const contender *who,
   if (!scratch_sub(job->dir, with->scratch, who->name)) return false;
   bool is_log = who == &contender_duralog;
   bool good = run_and_kill(recovery_append, job) &&
-              (!is_log || run_in_child(bare_walk, job)) &&
+              (!is_log || run_in_child(recovery_bare, job)) &&
               run_in_child(recovery_open, job);
   scratch_drop(job->dir);
   if (!good || job->found.records >= RECOVERY_COUNT) return good;
@@ -128,10 +82,11 @@ static void recovery_report(const recovery_series *all) {
   table_series("raw: map and walk of its own", UNIT_NS, &all[1].walk);
   table_series("duralog: bytes walked", UNIT_BYTES, &all[0].bytes);
   table_series("raw: bytes walked", UNIT_BYTES, &all[1].bytes);
-  table_figure("recovery walk vs bare walk, time", "recovery_walk_vs_raw",
-               UNIT_PLAIN, &ratio, (goal){GOAL_AT_MOST, 1.5});
+  table_figure("7: recovery walk of 60 MiB vs bare walk, time",
+               "reopen_walk_vs_raw", UNIT_PLAIN, &ratio,
+               (goal){GOAL_AT_MOST, 1.2});
   table_figure("recovery walk vs raw's own file, time",
-               "recovery_walk_vs_raw_file", UNIT_PLAIN, &to_raw, no_goal);
+               "reopen_walk_vs_raw_file", UNIT_PLAIN, &to_raw, no_goal);
 }
 
 bool experiment_recovery(const settings *with) {

@@ -32,6 +32,13 @@ void series_add(series *all, double value) {
   all->value[all->count++] = value;
 }
 
+void series_keep_best(series *best, const series *other) {
+  if (best->count == 0) *best = *other;
+  assert(best->count == other->count);
+  for (size_t i = 0; i < best->count; i++)
+    if (other->value[i] > best->value[i]) best->value[i] = other->value[i];
+}
+
 series series_ratio(const series *above, const series *below) {
   assert(above->count == below->count);
   series ratio = {0};

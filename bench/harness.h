@@ -21,6 +21,8 @@ typedef struct series {
 } series;
 
 void series_add(series *all, double value);
+/* Round by round the greater one; an empty `best` takes all over. */
+void series_keep_best(series *best, const series *other);
 /* Round by round: above / below. Both have as many samples. */
 series series_ratio(const series *above, const series *below);
 
@@ -60,9 +62,14 @@ typedef struct goal {
 static const goal no_goal = {GOAL_NONE, 0};
 
 /* Printing. A figure with a name or a goal appears again at the end. */
+/* From here on everything measured also goes into this file, a line each, under
+ * the machine's name. False if it cannot be made. */
+bool table_results(const char *path, const char *machine);
 void table_section(const char *title, const char *note);
 void table_series(const char *label, unit of, const series *all);
 void table_text(const char *label, const char *text);
+/* Into the file of results alone, from which is drawn. */
+void table_result(const char *label, unit of, const series *all);
 void table_figure(const char *label, const char *summary_name, unit of,
                   const series *all, goal wanted);
 /* A figure that could not be measured. */

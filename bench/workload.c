@@ -2,6 +2,8 @@
  *
  * What is appended: random bytes, the same in every run.
  */
+#include <stdio.h>
+
 #include "contender.h"
 
 #define POOL_BYTES 65536u /* read again and again: stays in the L2 cache */
@@ -26,4 +28,10 @@ workload workload_make(size_t size, uint64_t count, size_t batch) {
                    .batch = batch};
   while (work.pool_records * 2 * size <= sizeof pool) work.pool_records *= 2;
   return work;
+}
+
+bool contender_ok(const char *name, const char *what, bool well,
+                  const char *why) {
+  if (!well) fprintf(stderr, "bench: %s: %s: %s\n", name, what, why);
+  return well;
 }
