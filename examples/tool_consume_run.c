@@ -145,9 +145,9 @@ static bool print_batch(session *c, const duralog_record *records,
 
 /* --------------------------------------------------------- committing -- */
 
-/* Where nobody asked for a level, a commit is durable; unless nobody lives who
- * could make the records before it durable. If they are lost with the power,
- * the group is told. */
+/* Where nobody asked for a level, the writer's mode says it; where nobody lives
+ * who could make the records before it durable, it is written. If they are lost
+ * with the power, the group is told. */
 static duralog_error commit_to(const session *c, uint64_t offset) {
   duralog_error error =
       duralog_commit(c->consumer, offset, DURALOG_LEVEL_DEFAULT, NULL);

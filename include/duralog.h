@@ -983,8 +983,9 @@ typedef struct duralog_consumer_options {
   size_t struct_size;
   duralog_level read_level;   /* DEFAULT: the log's */
   duralog_level commit_level; /* of auto commits and of DEFAULT; DEFAULT:
-                               * durable where this handle's mode is N = 1,
-                               * otherwise written */
+                               * durable where the mode is N = 1, otherwise
+                               * written; beside a writer in another process
+                               * it is the writer's mode that counts */
   duralog_begin begin;
   bool manual_commit;      /* no auto commit; it is on by default, as
                             * Kafka's enable.auto.commit */
@@ -1415,7 +1416,9 @@ typedef struct duralog_salvage_report {
  * that range, until it seeks past it; appends go on behind everything that the
  * log is known to have held. The directory also holds "salvage.json", all items
  * and this report, and "salvage.evidence", the bytes of what is damaged one
- * behind the other. Both may be removed.
+ * behind the other. Both may be removed. Consumer groups are not taken over;
+ * since the offsets are the same, duralog_reset_group puts them where they
+ * were.
  *
  * A record is copied where checksums prove its data, offset, epoch and time,
  * and that no recovery has cut it away; a batch whole or not at all. What an

@@ -113,7 +113,8 @@ static duralog_error poll(struct duralog_consumer *c, size_t max,
                           size_t max_bytes, int64_t timeout_ms) {
   uint64_t deadline = log_deadline(c->log->io, timeout_ms);
   duralog_error error = auto_commit(c);
-  if (error) return error;
+  /* EPOCH: the fetch meets the divergence itself, and can say where it is. */
+  if (error && error != DURALOG_E_EPOCH) return error;
   consumer_finish_pending(c, false);
   c->count = 0;
   if (!make_room(c, max))
@@ -290,9 +291,7 @@ static void options_apply_to(struct duralog_consumer *c,
                              const duralog_consumer_options *o) {
   struct duralog *log = c->log;
   uint32_t ms = o->auto_commit_ms ? o->auto_commit_ms : AUTO_COMMIT_DEFAULT_MS;
-  c->commit_level = o->commit_level     ? o->commit_level
-                    : log->durable_each ? DURALOG_LEVEL_DURABLE
-                                        : DURALOG_LEVEL_WRITTEN;
+  c->commit_level = o->commit_level;
   c->auto_commit = !o->manual_commit;
   c->go_back = o->go_back;
   c->auto_ns = ms * NS_PER_MS;

@@ -24,7 +24,7 @@ struct duralog_consumer {
   struct duralog *log;
   duralog_reader *reader;
   struct group_file group;
-  duralog_level commit_level;
+  duralog_level commit_level; /* DEFAULT: by the mode; see level_of */
   bool auto_commit, go_back, paused;
   uint64_t auto_ns, auto_at; /* when auto commit is due */
 

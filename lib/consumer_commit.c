@@ -9,7 +9,10 @@
 
 static duralog_level level_of(const struct duralog_consumer *c,
                               duralog_level level) {
-  return level == DURALOG_LEVEL_DEFAULT ? c->commit_level : level;
+  if (level == DURALOG_LEVEL_DEFAULT) level = c->commit_level;
+  if (level != DURALOG_LEVEL_DEFAULT) return level;
+  return follow_durable_each(c->log) ? DURALOG_LEVEL_DURABLE
+                                     : DURALOG_LEVEL_WRITTEN;
 }
 
 /* The epoch of the record before the offset. */

@@ -84,11 +84,16 @@ bool follow_has_met_writer(const struct duralog *log) {
   return log->follow && atomic_load(&log->follow->adopted);
 }
 
+bool follow_durable_each(const struct duralog *log) {
+  return follow_has_met_writer(log) ? atomic_load(&log->follow->durable_each)
+                                    : log->durable_each;
+}
+
 duralog_level follow_level(const struct duralog *log) {
   if (!log->writers_level || !follow_has_met_writer(log))
     return log->read_level;
-  return atomic_load(&log->follow->durable_each) ? DURALOG_LEVEL_DURABLE
-                                                 : DURALOG_LEVEL_WRITTEN;
+  return follow_durable_each(log) ? DURALOG_LEVEL_DURABLE
+                                  : DURALOG_LEVEL_WRITTEN;
 }
 
 /* Take over a view, with the lock held; false: to be tried again. */

@@ -414,6 +414,8 @@ void follow_end(struct duralog *);
 bool follow_has_met_writer(const struct duralog *);
 /* The level that is meant by default. */
 duralog_level follow_level(const struct duralog *);
+/* Whether the writer's mode is N = 1, or this handle's where none was met. */
+bool follow_durable_each(const struct duralog *);
 /* Before a reader that has come to an offset looks whether there is more. */
 void follow_pace(const struct duralog *, struct follow_place *,
                  uint64_t offset);

@@ -317,6 +317,26 @@ static void killed_between_processing_and_commit_it_comes_again(
   }
 }
 
+static void a_dead_members_group_is_taken_over_and_continues_from_the_commit(
+    struct test_place *at) {
+  struct member m = {.at = at,
+                     .body = commit_then_poll,
+                     .read_only = true,
+                     .level = DURALOG_LEVEL_DURABLE};
+  duralog *log = log_of(at);
+  append_numbers(log, 0, 50);
+  member_begin(&m);
+  duralog_consumer *c = NULL;
+  duralog_consumer_options o = manual();
+  CHECK_IS(DURALOG_E_BUSY, duralog_consumer_open(log, "g", &o, &c));
+  member_kill(&m);
+  c = consumer_of(log); /* at once: nothing has to time out */
+  CHECK_EQUAL(status_of(c).position, 10);
+  poll_numbers(c, 10, 50);
+  consumer_end(c);
+  close_log(log);
+}
+
 static void commit_before_processing_is_at_most_once(struct test_place *at) {
   duralog *log = log_of(at);
   append_numbers(log, 0, 10);
@@ -554,6 +574,30 @@ static void a_durable_commit_in_another_process_has_the_writer_sync(
   struct member m = {.at = at, .body = commit_durable_here, .read_only = true};
   member_begin(&m); /* which waits for the commit */
   CHECK_EQUAL(watermarks_of(log).durable, 20);
+  CHECK_EQUAL(group_of(log, "g").committed, 20);
+  member_end(&m);
+  close_log(log);
+}
+
+static void commit_by_default(struct member *m, duralog *log) {
+  duralog_consumer_options o = manual();
+  o.read_level = DURALOG_LEVEL_WRITTEN;
+  duralog_consumer *c = consumer_with(log, "g", &o);
+  poll_numbers(c, 0, 20);
+  CHECK_OK(duralog_commit(c, 20, DURALOG_LEVEL_DEFAULT, NULL));
+  channel_tell(&m->done);
+  channel_hear(&m->order);
+  consumer_end(c);
+}
+
+static void by_default_a_commit_beside_a_pagecache_writer_syncs_nothing(
+    struct test_place *at) {
+  duralog *log = pagecache_log(at);
+  append_numbers(log, 0, 20);
+  uint64_t durable = watermarks_of(log).durable;
+  struct member m = {.at = at, .body = commit_by_default, .read_only = true};
+  member_begin(&m); /* which waits for the commit */
+  CHECK_EQUAL(watermarks_of(log).durable, durable); /* nothing was synced */
   CHECK_EQUAL(group_of(log, "g").committed, 20);
   member_end(&m);
   close_log(log);
@@ -983,6 +1027,7 @@ int main(int argc, char **argv) {
       TEST(auto_commit_waits_for_five_seconds_by_default),
       TEST(auto_commit_killed_in_mid_batch_the_batch_comes_again),
       TEST(killed_between_processing_and_commit_it_comes_again),
+      TEST(a_dead_members_group_is_taken_over_and_continues_from_the_commit),
       TEST(commit_before_processing_is_at_most_once),
       TEST(only_what_was_consumed_can_be_committed),
       TEST(a_durable_commit_makes_the_records_before_it_durable),
@@ -991,6 +1036,7 @@ int main(int argc, char **argv) {
       TEST(two_members_racing_take_turns_and_lose_nothing),
       TEST(a_forked_child_can_neither_commit_nor_leave_for_its_parent),
       TEST(a_durable_commit_in_another_process_has_the_writer_sync),
+      TEST(by_default_a_commit_beside_a_pagecache_writer_syncs_nothing),
       TEST(a_durable_commit_without_a_live_writer_fails_and_changes_nothing),
       TEST(a_consumer_in_another_process_gets_records_as_they_come),
       TEST(killed_at_any_time_every_commit_that_returned_is_there),

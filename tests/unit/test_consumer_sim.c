@@ -161,7 +161,7 @@ static void a_durable_commit_never_outlives_its_records(void **state) {
   end(&w);
 }
 
-static void a_commit_needs_no_space(void **state) {
+static void a_full_disk_takes_a_commit_all_the_same(void **state) {
   (void)state;
   struct world w;
   duralog_consumer_options o = manual();
@@ -420,7 +420,7 @@ int main(void) {
       cmocka_unit_test(an_offset_beyond_the_recovered_log_is_reported),
       cmocka_unit_test(an_offset_in_an_epoch_that_was_cut_goes_back_to_the_cut),
       cmocka_unit_test(a_durable_commit_never_outlives_its_records),
-      cmocka_unit_test(a_commit_needs_no_space),
+      cmocka_unit_test(a_full_disk_takes_a_commit_all_the_same),
       cmocka_unit_test(a_failed_sync_of_a_group_stops_its_member_alone),
       cmocka_unit_test(auto_commit_goes_by_the_interval_and_by_polls),
       cmocka_unit_test(a_tick_does_the_sync_that_another_process_asks_for),
