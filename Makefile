@@ -208,6 +208,10 @@ PEERS := lmdb.h:liblmdb-dev:lmdb sqlite3.h:libsqlite3-dev:sqlite3 db.h:libdb-dev
 words_of = $(subst :, ,$(1))
 PEER_LIBS = $(foreach p,$(PEERS),$(shell printf '\043include <%s>\n' $(word 1,$(call words_of,$(p))) | \
               $(CC) -E -x c - >/dev/null 2>&1 && echo -l$(word 3,$(call words_of,$(p)))))
+# Installing one, or removing it, compiles its contender again.
+$(BUILD)/.peers: .FORCE | $(BUILD)/.need-build
+	@mkdir -p $(@D); echo '$(PEER_LIBS)' | cmp -s - $@ || echo '$(PEER_LIBS)' > $@
+$(patsubst bench/%.c,$(BUILD)/bench/%.o,$(wildcard bench/peer_*.c)): $(BUILD)/.peers
 # Calls for memory are counted: bench/allocations.h.
 BENCH_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign
 $(BUILD)/bench/bench: $(BENCH_OBJ) $(BUILD)/libduralog.a
