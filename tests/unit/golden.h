@@ -31,7 +31,7 @@
   X(missing_all) X(missing_meta) X(damaged_meta) X(short_segment) \
   X(swapped_segments) X(newer_version) X(newer_feature) X(newer_segment) \
   X(newer_frame_type) X(newer_frame_flag) X(accepted_damage) \
-  X(accepted_torn_batch) X(accepted_twice)
+  X(accepted_torn_batch) X(accepted_twice) X(groups)
 /* clang-format on */
 
 enum {

@@ -394,6 +394,63 @@ static void accepted_twice(void) {
   end();
 }
 
+/* ---- consumer groups ---- */
+
+/* Commits one after the other, by one member; `durable` many of them so. */
+static void commit_all(const char *group, const uint64_t *offsets, int count,
+                       int durable, const char *metadata) {
+  duralog_consumer *c;
+  const duralog_record *records;
+  size_t got;
+  const duralog_consumer_options o = {.struct_size = sizeof o,
+                                      .manual_commit = true};
+  clock_ns += 5 * NS_PER_MS;
+  check(duralog_consumer_open(log_open, group, &o, &c), "join");
+  check(duralog_poll(c, 0, 0, 0, &records, &got), "poll");
+  for (int i = 0; i < count; i++)
+    check(duralog_commit(
+              c, offsets[i],
+              i < durable ? DURALOG_LEVEL_DURABLE : DURALOG_LEVEL_WRITTEN,
+              metadata),
+          "commit");
+  check(duralog_consumer_close(&c), "leave");
+}
+
+static void flip_group(const char *group, uint64_t at) {
+  char path[256], name[64];
+  uint8_t *bytes;
+  snprintf(name, sizeof name, "groups/%s.group", group);
+  path_of(path, name);
+  golden_check(read_file(path, &bytes) > at, "too short", path);
+  FILE *out = fopen(path, "r+b");
+  bytes[at] ^= 0x10;
+  golden_check(out != NULL && fseek(out, (long)at, SEEK_SET) == 0 &&
+                   fwrite(&bytes[at], 1, 1, out) == 1 && fclose(out) == 0,
+               "cannot flip", path);
+  free(bytes);
+}
+
+/* A new group is in slot 0; each commit goes into the first one that holds
+ * neither the newest state nor the durable one. */
+static void groups(void) {
+  static const uint64_t offsets[] = {2, 5, 7};
+  ten_records(EACH);
+  commit_all("untouched", offsets, 0, 0, NULL);
+  commit_all("one", offsets, 1, 0, NULL);
+  commit_all("durable", offsets, 1, 1, NULL);
+  commit_all("three", offsets, 3, 1, NULL);
+  commit_all("noted", offsets, 2, 2, "up to the fifth");
+  check(duralog_protect_group(log_open, "noted", true), "protect");
+  commit_all("torn", offsets, 2, 1, NULL);
+  commit_all("broken", offsets, 1, 1, NULL);
+  for (uint64_t slot = 0; slot < GROUP_SLOTS; slot++) {
+    uint64_t at = slot * GROUP_SLOT_BYTES + 40;
+    flip_group("broken", at);
+    if (slot == 0) flip_group("torn", at); /* the newest of two */
+  }
+  end();
+}
+
 static const struct golden_case {
   const char *name;
   void (*make)(void);

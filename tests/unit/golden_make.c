@@ -18,6 +18,7 @@
 #include "duralog.h"
 #include "format.h"
 #include "golden.h"
+#include "group_file.h"
 #include "io.h"
 #include "walk.h"
 
@@ -250,11 +251,11 @@ static void change_identity(uint64_t segment,
 
 static void each_file(const char *directory,
                       void (*act)(const char *path, const char *name)) {
-  char path[512];
+  char path[600];
   DIR *dir = opendir(directory);
   golden_check(dir != NULL, "cannot list", directory);
   for (struct dirent *e; (e = readdir(dir));) {
-    if (e->d_name[0] == '.') continue;
+    if (e->d_name[0] == '.' || e->d_type == DT_DIR) continue;
     snprintf(path, sizeof path, "%s/%s", directory, e->d_name);
     act(path, e->d_name);
   }
@@ -271,13 +272,36 @@ static void remove_any(const char *path, const char *name) {
   unlink(path);
 }
 
-static void store_hex(const char *path, const char *name) {
-  char hex[512];
+static void store_below(const char *below, const char *path, const char *name) {
+  char hex[800];
   uint8_t *bytes;
   size_t size = read_file(path, &bytes);
-  snprintf(hex, sizeof hex, "%s/%s/%s.hex", output, case_name, name);
+  snprintf(hex, sizeof hex, "%s/%s%s/%s.hex", output, case_name, below, name);
   golden_store(hex, bytes, size);
   free(bytes);
+}
+
+/* The control file is for the processes that live now, and no part of the
+ * format. */
+static void store_hex(const char *path, const char *name) {
+  if (strcmp(name, "control") != 0) store_below("", path, name);
+}
+
+static void store_group(const char *path, const char *name) {
+  store_below("/" GROUPS_NAME, path, name);
+}
+
+/* The groups of the log, where it has any. */
+static void make_groups(const char *directory) {
+  char from[256], to[300];
+  path_of(from, GROUPS_NAME);
+  if (access(from, F_OK) != 0) return;
+  snprintf(to, sizeof to, "%s/" GROUPS_NAME, directory);
+  golden_check(mkdir(to, 0777) == 0 || errno == EEXIST, "cannot make", to);
+  each_file(to, remove_hex);
+  each_file(from, store_group);
+  each_file(from, remove_any);
+  rmdir(from);
 }
 
 static void make_case(const struct golden_case *c) {
@@ -295,6 +319,7 @@ static void make_case(const struct golden_case *c) {
     each_file(place, store_hex);
     check(duralog_close(&log_open), "close");
   }
+  make_groups(directory);
   each_file(place, remove_any);
   rmdir(place);
 }

@@ -10,6 +10,7 @@
  * GOLDEN_PRINT=1 prints what was found in the form of an `expect` file.
  */
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "golden.h"
 #include "golden_expect.h"
@@ -19,17 +20,23 @@
 
 /* ---- putting a case into place ---- */
 
-static void put_case(const char *name, const char *to) {
+static void put_files(const char *directory, const char *to) {
   struct golden_files files;
-  char directory[256];
-  snprintf(directory, sizeof directory, "%s/%s", GOLDEN_DIRECTORY, name);
   golden_load_all(directory, &files);
-  directory_remove(to);
   directory_make(to);
   for (size_t i = 0; i < files.count; i++)
     file_store(path_join(to, files.list[i].name), files.list[i].bytes,
                files.list[i].size);
   golden_free(&files);
+}
+
+static void put_case(const char *name, const char *to) {
+  char directory[256], groups[300];
+  snprintf(directory, sizeof directory, "%s/%s", GOLDEN_DIRECTORY, name);
+  snprintf(groups, sizeof groups, "%s/groups", directory);
+  directory_remove(to);
+  put_files(directory, to);
+  if (access(groups, F_OK) == 0) put_files(groups, path_join(to, "groups"));
 }
 
 /* ---- looking at an open log ---- */
@@ -219,6 +226,75 @@ static void golden(struct test_place *at, const char *name) {
   static void name(struct test_place *at) { golden(at, #name); }
 GOLDEN_CASES(CASE_TEST)
 
+/* ---- the groups of the case `groups` ---- */
+
+static const struct group_expected {
+  const char *name;
+  uint64_t committed;
+  int64_t time_ms; /* of the commit, or when it was made */
+  const char *metadata;
+  bool is_protected;
+} groups_expected[] = {
+    {"untouched", DURALOG_NO_OFFSET, INT64_C(1700000001055), "", false},
+    {"one", 2, INT64_C(1700000001060), "", false},
+    {"durable", 2, INT64_C(1700000001065), "", false},
+    {"three", 7, INT64_C(1700000001070), "", false},
+    {"noted", 5, INT64_C(1700000001075), "up to the fifth", true},
+    {"torn", 2, INT64_C(1700000001080), "", false}, /* and not 5 */
+};
+
+static void check_groups(duralog *log) {
+  for (size_t i = 0; i < sizeof groups_expected / sizeof *groups_expected;
+       i++) {
+    const struct group_expected *e = &groups_expected[i];
+    duralog_group g = {.struct_size = sizeof g};
+    test_note("group %s", e->name);
+    CHECK_OK(duralog_describe_group(log, e->name, &g));
+    CHECK_EQUAL(g.committed, e->committed);
+    CHECK_EQUAL(g.epoch, e->committed == DURALOG_NO_OFFSET ? 0 : 1);
+    CHECK_EQUAL(g.time_ms, e->time_ms);
+    CHECK(strcmp(g.metadata, e->metadata) == 0);
+    CHECK_EQUAL(g.is_protected, e->is_protected);
+  }
+}
+
+/* I24, I26: the next one comes, and commits go on. */
+static void consume_on(duralog *log, const struct group_expected *e) {
+  duralog_consumer *c = NULL;
+  const duralog_record *records = NULL;
+  size_t count = 0;
+  const duralog_consumer_options o = {.struct_size = sizeof o,
+                                      .manual_commit = true};
+  duralog_group g = {.struct_size = sizeof g};
+  test_note("consuming for %s", e->name);
+  CHECK_OK(duralog_consumer_open(log, e->name, &o, &c));
+  CHECK_OK(duralog_poll(c, 1, 0, 0, &records, &count));
+  CHECK_EQUAL(records[0].offset,
+              e->committed == DURALOG_NO_OFFSET ? 0 : e->committed);
+  uint64_t next = records[0].offset + 1;
+  CHECK_OK(duralog_commit(c, next, DURALOG_LEVEL_DURABLE, NULL));
+  CHECK_OK(duralog_consumer_close(&c));
+  CHECK_OK(duralog_describe_group(log, e->name, &g));
+  CHECK_EQUAL(g.committed, next);
+}
+
+static void groups_are_as_they_were_and_go_on(struct test_place *at) {
+  duralog_options o = options_of(at);
+  duralog_group g = {.struct_size = sizeof g};
+  put_case("groups", at->path);
+  o.read_only = true;
+  duralog *log = open_with(at->path, &o);
+  check_groups(log);
+  CHECK_IS(DURALOG_E_CORRUPT, duralog_describe_group(log, "broken", &g));
+  close_log(log);
+  o.read_only = false;
+  log = open_with(at->path, &o);
+  check_groups(log);
+  for (size_t i = 0; i < sizeof groups_expected / sizeof *groups_expected; i++)
+    consume_on(log, &groups_expected[i]);
+  close_log(log);
+}
+
 static void every_case_is_listed(struct test_place *at) {
 #define CASE_COUNT(name) +1
   (void)at;
@@ -233,6 +309,7 @@ static void every_case_is_listed(struct test_place *at) {
 
 int main(int argc, char **argv) {
   const struct test tests[] = {TEST(every_case_is_listed),
+                               TEST_BOTH(groups_are_as_they_were_and_go_on),
 #define CASE_LIST(name) TEST_BOTH(name),
                                GOLDEN_CASES(CASE_LIST)};
   return TEST_MAIN(tests);
