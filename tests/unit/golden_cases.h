@@ -416,17 +416,42 @@ static void commit_all(const char *group, const uint64_t *offsets, int count,
   check(duralog_consumer_close(&c), "leave");
 }
 
-static void flip_group(const char *group, uint64_t at) {
+static void change_group(const char *group,
+                         void (*change)(uint8_t *bytes, uint64_t value),
+                         uint64_t value) {
   char path[256], name[64];
   uint8_t *bytes;
-  snprintf(name, sizeof name, "groups/%s.group", group);
+  snprintf(name, sizeof name, GROUPS_NAME "/%s" GROUP_SUFFIX, group);
   path_of(path, name);
-  golden_check(read_file(path, &bytes) > at, "too short", path);
+  golden_check(read_file(path, &bytes) == GROUP_BYTES, "not a group", path);
+  change(bytes, value);
   FILE *out = fopen(path, "r+b");
-  bytes[at] ^= 0x10;
-  golden_check(out != NULL && fseek(out, (long)at, SEEK_SET) == 0 &&
-                   fwrite(&bytes[at], 1, 1, out) == 1 && fclose(out) == 0,
-               "cannot flip", path);
+  golden_check(out != NULL && fwrite(bytes, GROUP_BYTES, 1, out) == 1 &&
+                   fclose(out) == 0,
+               "cannot change", path);
+  free(bytes);
+}
+
+static void flip_byte(uint8_t *bytes, uint64_t at) { bytes[at] ^= 0x10; }
+
+static void flip_group(const char *group, uint64_t at) {
+  change_group(group, flip_byte, at);
+}
+
+/* The first slot of the group "newer", as a later release might write it; its
+ * checksum by FORMAT.md. */
+static void slot_of_version(uint8_t *slot, uint64_t version) {
+  char path[256];
+  uint8_t *bytes, seed[16 + 5 + 1] = {0};
+  struct meta m;
+  name_of(path, META_NUMBER);
+  read_file(path, &bytes);
+  meta_decode(&m, bytes);
+  memcpy(seed, m.uuid, 16);
+  memcpy(seed + 16, "newer", 5); /* then the slot's number: 0 */
+  store32(slot + 16, (uint32_t)version);
+  store64(slot + 8, checksum64(slot + 16, GROUP_METADATA_AT - 16,
+                               checksum64(seed, sizeof seed, load64(slot))));
   free(bytes);
 }
 
@@ -443,6 +468,8 @@ static void groups(void) {
   check(duralog_protect_group(log_open, "noted", true), "protect");
   commit_all("torn", offsets, 2, 1, NULL);
   commit_all("broken", offsets, 1, 1, NULL);
+  commit_all("newer", offsets, 0, 0, NULL);
+  change_group("newer", slot_of_version, 2);
   for (uint64_t slot = 0; slot < GROUP_SLOTS; slot++) {
     uint64_t at = slot * GROUP_SLOT_BYTES + 40;
     flip_group("broken", at);

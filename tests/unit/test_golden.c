@@ -278,18 +278,34 @@ static void consume_on(duralog *log, const struct group_expected *e) {
   CHECK_EQUAL(g.committed, next);
 }
 
+/* Neither is touched: not by looking, and not by who wants to be a member. */
+static void check_refused(duralog *log, const char *name, duralog_error error,
+                          struct test_place *at) {
+  duralog_group g = {.struct_size = sizeof g};
+  duralog_consumer *c = NULL;
+  char groups[512];
+  snprintf(groups, sizeof groups, "%s", path_join(at->path, "groups"));
+  uint64_t before = tree_digest(groups, true);
+  test_note("group %s", name);
+  CHECK_IS(error, duralog_describe_group(log, name, &g));
+  CHECK_IS(error, duralog_consumer_open(log, name, NULL, &c));
+  CHECK_UNCHANGED(before, groups);
+}
+
 static void groups_are_as_they_were_and_go_on(struct test_place *at) {
   duralog_options o = options_of(at);
-  duralog_group g = {.struct_size = sizeof g};
   put_case("groups", at->path);
   o.read_only = true;
   duralog *log = open_with(at->path, &o);
   check_groups(log);
-  CHECK_IS(DURALOG_E_CORRUPT, duralog_describe_group(log, "broken", &g));
+  check_refused(log, "broken", DURALOG_E_CORRUPT, at);
+  check_refused(log, "newer", DURALOG_E_NEWER, at);
   close_log(log);
   o.read_only = false;
   log = open_with(at->path, &o);
   check_groups(log);
+  check_refused(log, "broken", DURALOG_E_CORRUPT, at);
+  check_refused(log, "newer", DURALOG_E_NEWER, at);
   for (size_t i = 0; i < sizeof groups_expected / sizeof *groups_expected; i++)
     consume_on(log, &groups_expected[i]);
   close_log(log);
