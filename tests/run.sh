@@ -30,11 +30,11 @@ skip_reason() { # program
       *san-thread*/test_guard | *san-thread*/test_watch | *san-thread*/test_watch_sim | \
       *san-thread*/test_consumer | *san-thread*/test_stats | *san-thread*/test_sync_wanted) ;;
     *san-thread*) echo "one thread at a time: AddressSanitizer runs it" ;;
-    *clang/test_interleave | *clang/test_interleave_groups | *clang/test_fault)
+    *clang/tests/test_interleave | *clang/tests/test_interleave_groups | *clang/tests/test_fault)
       echo "the same search as with gcc, in minutes" ;;
-    *san-*/test_assumptions | *clang/test_assumptions)
+    *san-*/test_assumptions | *clang/tests/test_assumptions)
       echo "test_crash covers its paths; slow" ;;
-    *san-*/test_damage_random | *clang/test_damage_random)
+    *san-*/test_damage_random | *clang/tests/test_damage_random)
       echo "test_damage covers its paths; slow" ;;
     *clang/*)
       ls tests/unit/"$(basename "$1")".c tests/crash/"$(basename "$1")".c 2>/dev/null | grep -q . ||
