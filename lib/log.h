@@ -396,10 +396,10 @@ struct follow_place {
                         * diverge from nothing */
   uint64_t searched;   /* `end` when no record of a later writer was found */
   bool eager;          /* its last wait was short: the next one may be, too */
-  uint64_t looked_at;  /* when it had come to its limit and looked, and there */
-  uint64_t looked_from;
-  bool diverged; /* the two below mean something */
-  bool beyond;   /* it stood above the divergence, and has not gone back */
+  uint64_t looked_at;  /* when it had come to its limit and looked */
+  uint64_t looked_from; /* the offset it had come to then */
+  bool diverged;        /* the two below mean something */
+  bool beyond; /* it stood above the divergence, and has not gone back */
   uint64_t divergence, divergence_epoch;
   _Atomic uint64_t buried; /* generation whose end it was told of */
 };

@@ -4,29 +4,11 @@
 # sleeps: what a tail prints comes through a pipe and is waited for by line.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+suite=tail
+. tests/script/claims.sh
 . tests/script/is_json.sh
 . tests/script/writer.sh
-build=${BUILD:-build}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/duralog-tail.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-failed=0
-tool=$build/duralog
 limit=30 # seconds, for what comes at once
-
-claim() { # claim NAME COMMAND...: the command succeeds
-  name=$1
-  shift
-  if (trap 'end_all' EXIT; "$@") >"$work/told" 2>&1; then
-    echo "ok tail/$name"
-  else
-    echo "not ok tail/$name"
-    sed 's/^/    /' "$work/told"
-    failed=1
-  fi
-  rm -rf "$work"/[a-z]*
-}
-
-end_all() { kill -9 $(jobs -rp) 2>/dev/null; }
 
 # ---- a tail ----
 

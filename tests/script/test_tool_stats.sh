@@ -3,25 +3,9 @@
 # know is not said. Prints "ok NAME" or "not ok NAME" a test.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+suite=stats
+. tests/script/claims.sh
 . tests/script/is_json.sh
-build=${BUILD:-build}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/duralog-stats.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-failed=0
-tool=$build/duralog
-
-claim() { # claim NAME COMMAND...: the command succeeds
-  name=$1
-  shift
-  if (trap 'kill -9 $(jobs -rp) 2>/dev/null' EXIT; "$@") >"$work/told" 2>&1; then
-    echo "ok stats/$name"
-  else
-    echo "not ok stats/$name"
-    sed 's/^/    /' "$work/told"
-    failed=1
-  fi
-  rm -rf "$work"/[a-z]*
-}
 
 stats() { $tool stats --json "$@" "$work/log" >"$work/json"; }
 
