@@ -580,8 +580,7 @@ __attribute__((noinline)) static duralog_error read_any(
 
 /* Whether the next record can be taken as it is: what `ready` looks at. */
 static ALWAYS_INLINE bool is_ready(const struct duralog_reader *r) {
-  return r->offset < r->limit && r->placed && !r->log->follow &&
-         r->walk.epoch <= r->place.epoch && !io_guarded();
+  return r->offset < r->limit && r->placed && !r->log->follow && !io_guarded();
 }
 
 /* The usual case, which calls nothing but for the checksum. */

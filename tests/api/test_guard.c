@@ -135,6 +135,25 @@ static void read_next_of_a_cut_segment_is_an_error(struct test_place *at) {
   reads_of_a_cut_segment(at, by_next);
 }
 
+/* Its header stands in front of the cut, and the reader at it. */
+static void the_next_record_across_a_cut_is_an_error(struct test_place *at) {
+  static const uint8_t data[9000];
+  duralog_options o = small_options();
+  duralog_record record;
+  o.segment_bytes = 64 << 10;
+  CHECK_OK(duralog_guard_install());
+  duralog *log = open_with(at->path, &o);
+  for (int i = 0; i < 12; i++) /* into the second segment */
+    CHECK_OK(duralog_append(log, data, sizeof data, NULL));
+  duralog_reader *r = reader_of(log, DURALOG_LEVEL_WRITTEN);
+  CHECK_OK(duralog_read_next(r, &record));
+  file_cut(segment_path(at->path, 1), 4 * 4096);
+  CHECK_IS(DURALOG_E_CORRUPT, duralog_read_next(r, &record));
+  CHECK_OK(duralog_reader_close(&r));
+  close_log(log);
+  CHECK_OK(duralog_guard_remove());
+}
+
 static void read_many_of_a_cut_segment_is_an_error(struct test_place *at) {
   reads_of_a_cut_segment(at, by_many);
 }
@@ -740,6 +759,7 @@ static void a_fault_leaves_the_thread_as_it_was(struct test_place *at) {
 int main(int argc, char **argv) {
   static const struct test tests[] = {
       TEST_BOTH(read_next_of_a_cut_segment_is_an_error),
+      TEST(the_next_record_across_a_cut_is_an_error),
       TEST_BOTH(read_many_of_a_cut_segment_is_an_error),
       TEST_BOTH(read_at_in_a_cut_segment_is_an_error),
       TEST_BOTH(seek_time_steps_over_a_cut_segment),

@@ -357,6 +357,27 @@ static void only_records_of_the_last_call_can_be_held(struct test_place *at) {
   close_log(log);
 }
 
+/* Also one that stands right before frames which are not durable. */
+static void a_durable_reader_stops_at_the_watermark(struct test_place *at) {
+  duralog_options o = small_pagecache();
+  duralog *log = open_with(at->path, &o);
+  duralog_record r;
+  append_numbers(log, 0, 10);
+  CHECK_OK(duralog_sync(log));
+  append_numbers(log, 10, 10);
+  duralog_reader *reader = reader_of(log, DURALOG_LEVEL_DURABLE);
+  for (uint64_t i = 0; i < 10; i++) {
+    CHECK_OK(duralog_read_next(reader, &r));
+    check_record(&r, i);
+  }
+  CHECK_IS(DURALOG_E_AT_END, duralog_read_next(reader, &r));
+  CHECK_OK(duralog_sync(log));
+  CHECK_OK(duralog_read_next(reader, &r));
+  check_record(&r, 10);
+  CHECK_OK(duralog_reader_close(&reader));
+  close_log(log);
+}
+
 static void open_readers_keep_a_log_open(struct test_place *at) {
   duralog *log = open_filled(at, 10);
   duralog_reader *a = reader_of(log, DURALOG_LEVEL_DEFAULT);
@@ -404,6 +425,7 @@ static const struct test tests[] = {
     TEST_BOTH(epochs_are_told_apart),
     TEST_BOTH(holds_keep_records_while_all_else_moves),
     TEST_BOTH(only_records_of_the_last_call_can_be_held),
+    TEST_BOTH(a_durable_reader_stops_at_the_watermark),
     TEST_BOTH(open_readers_keep_a_log_open),
     TEST_BOTH(readers_are_independent),
 };
