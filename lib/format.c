@@ -29,15 +29,22 @@ enum {
   META_FIELDS = 72
 };
 
-bool all_zero(const uint8_t *bytes, size_t size) {
-  size_t i = 0;
-  uint64_t bits = 0;
-  for (; i + 64 <= size; i += 64) { /* in strides, so that it vectorises */
-    for (size_t j = 0; j < 64; j += 8) bits |= load64(bytes + i + j);
-    if (bits) return false;
+uint64_t zero_run(const uint8_t *bytes, uint64_t size) {
+  enum { STRIDE = 256 }; /* at once, so that it vectorises */
+  uint64_t i = 0;
+  for (; i + STRIDE <= size; i += STRIDE) {
+    uint64_t bits = 0;
+    for (uint64_t j = 0; j < STRIDE; j += 8) bits |= load64(bytes + i + j);
+    if (bits) break;
   }
-  for (; i < size; i++) bits |= bytes[i];
-  return bits == 0;
+  for (; i + 8 <= size && load64(bytes + i) == 0; i += 8)
+    ;
+  while (i < size && bytes[i] == 0) i++;
+  return i;
+}
+
+bool all_zero(const uint8_t *bytes, size_t size) {
+  return zero_run(bytes, size) == size;
 }
 
 static uint64_t block_seed(uint64_t magic, const uint8_t uuid[16],

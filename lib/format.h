@@ -140,6 +140,8 @@ void segment_temporary_name(char name[NAME_BYTES], uint64_t number);
 uint64_t segment_number_of(const char *name);
 bool name_is_temporary(const char *name);
 
+/* How many bytes are zero before the first that is not. */
+uint64_t zero_run(const uint8_t *bytes, uint64_t size);
 bool all_zero(const uint8_t *bytes, size_t size);
 
 #endif

@@ -277,15 +277,15 @@ static void weigh_header(struct recovering *r, const struct recovery_view *view,
 static uint64_t scan_view(struct recovering *r,
                           const struct recovery_view *view,
                           const struct scan *scan, struct epochs *epochs) {
-  enum { STRIDE = 64 };
   uint64_t last = scan->from;
   uint64_t at = align_up(scan->from, FRAME_ALIGNMENT);
   while (at + FRAME_HEADER_BYTES <= scan->to) {
-    if (at + STRIDE <= scan->to && all_zero(view->bytes + at, STRIDE)) {
-      at += STRIDE;
+    if (load64(view->bytes + at) == 0) { /* no header begins so */
+      uint64_t zeros = zero_run(view->bytes + at, scan->to - at);
+      at += zeros & ~(uint64_t)(FRAME_ALIGNMENT - 1);
       continue;
     }
-    if (load64(view->bytes + at)) last = at + 8;
+    last = at + 8;
     if (frame_may_be_header(view->bytes + at, view->size - at))
       weigh_header(r, view, at, scan, epochs);
     at += FRAME_ALIGNMENT;

@@ -207,14 +207,14 @@ static bool try_place(struct search *x, uint64_t position, struct walk *w) {
 
 /* The next such frame from there on. */
 static bool search(struct search *x, uint64_t from, struct walk *w) {
-  enum { STRIDE = 64 };
   struct salvage_scan *s = x->s;
   uint64_t to = min_u64(min_u64(s->size, s->segment_bytes), s->end_position);
   uint64_t at = from;
   epochs_ahead(x, w->epoch);
   while (at + FRAME_HEADER_BYTES <= to) {
-    if (at + STRIDE <= to && all_zero(s->bytes + at, STRIDE)) {
-      at += STRIDE;
+    if (load64(s->bytes + at) == 0) { /* no header begins so */
+      uint64_t zeros = zero_run(s->bytes + at, to - at);
+      at += zeros & ~(uint64_t)(FRAME_ALIGNMENT - 1);
       continue;
     }
     if (frame_may_be_header(s->bytes + at, s->size - at)) {
