@@ -598,7 +598,7 @@ static void drop_process(struct sim *s) {
   s->handle_count = 0;
   for (int i = 0; i < s->disk.file_count; i++) {
     s->disk.files[i].maps = 0;
-    if (!s->disk.broken[SIM_LOCK_ENDS]) s->disk.files[i].locked_by = 0;
+    sim_lock_end(&s->disk, &s->disk.files[i]);
   }
   s->cut_at = s->fail_sync = s->fail_alloc = 0;
   s->fail_sync_ever = false;

@@ -581,10 +581,16 @@ void sim_disk_copy(const struct sim_disk *from, struct sim_disk *to) {
       file_put(to, i, f->capacity, f->size,
                f->seen && from->broken[SIM_STORES_OUTLIVE] ? f->disk : f->cache,
                f->scratch)
-          ->locked_by = from->broken[SIM_LOCK_ENDS] ? f->locked_by : 0;
+          ->locked_by = f->locked_by;
     else
       to->files[i].used = false;
+    sim_lock_end(from, &to->files[i]);
   }
+}
+
+void sim_lock_end(const struct sim_disk *d, struct sim_file *f) {
+  bool lasts = d->broken[SIM_LOCK_ENDS] && f->locked_by;
+  f->locked_by = lasts ? SIM_LOCKED_BY_DEAD : 0;
 }
 
 /* ---- checksums ---- */

@@ -77,7 +77,7 @@ struct sim_file {
   bool scratch;    /* stored at once; what it holds counts for nothing */
   int maps;        /* that show the cache */
   bool late_error; /* JOURNAL: the next sync reports what this one did not */
-  int locked_by;   /* handle + 1 */
+  int locked_by;   /* handle + 1, or SIM_LOCKED_BY_DEAD where that lasts */
   uint8_t *cache;  /* what the program sees */
   uint8_t *disk;  /* what is surely there; `cache` itself until it is changed */
   uint8_t *seen;  /* the cache when last looked at; NULL: not mapped to write */
@@ -89,7 +89,7 @@ struct sim_file {
   size_t version_count, version_capacity;
 };
 
-enum { SIM_NO_FILE = -1 };
+enum { SIM_NO_FILE = -1, SIM_LOCKED_BY_DEAD = -1 };
 
 struct sim_name {
   char text[48];
@@ -183,6 +183,8 @@ void sim_disk_survivor(const struct sim_disk *, const struct sim_unit *,
                        struct sim_disk *to);
 /* The disk as the program sees it: only the process died. */
 void sim_disk_copy(const struct sim_disk *, struct sim_disk *to);
+/* Whoever held the file's lock is dead. */
+void sim_lock_end(const struct sim_disk *, struct sim_file *);
 
 /* Over all names and contents, as the program sees them. */
 uint64_t sim_disk_checksum_seen(const struct sim_disk *);
