@@ -95,6 +95,7 @@ struct sync_lead {
   _Atomic uint64_t covers; /* offset that the one in flight will make durable */
   _Atomic uint32_t word[2]; /* by the parity of the sync's number */
   _Atomic uint32_t sleepers[2];
+  _Atomic uint32_t served; /* threads that the last sync woke */
   uint64_t first_unsynced; /* segment number */
   uint64_t mark_sequence;
   uint64_t mark_bytes, mark_ns; /* when the last mark was made */
