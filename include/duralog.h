@@ -723,8 +723,9 @@ typedef struct duralog_stats {
 
   /* What went wrong and did no harm. */
   uint64_t retries;       /* reads, writes and allocations that went on after
-                           * EINTR or a part. EINTR during a sync is not
-                           * counted */
+                           * EINTR or a part, and records that were stored
+                           * since they could not be written. EINTR during a
+                           * sync is not counted */
   uint64_t hints_refused; /* advice about mappings, and the write protection
                            * of sealed segments */
 

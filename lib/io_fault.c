@@ -96,6 +96,7 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("append/publish"),
     STEP_POINT("append/published"),
     STEP_POINT("append/stored"),
+    STEP_POINT("append/write"),
     STEP_POINT("clean/remove"),
     STEP_POINT("clean/removed"),
     STEP_POINT("clean/synced"),

@@ -131,6 +131,8 @@ static struct benign {
     {"io/alloc", 0, "settling writes more than it has to", false},
     {"io/access", 0, "many records end before it; settling writes more", false},
     {"io/file_read", EIO, "salvage reads again, a page at a time", false},
+    {"io/file_write", 0, "the record is stored into the mapping instead",
+     false},
     {"io/file_open", ENOENT, "no seal is found: the segment is walked", false},
     {"io/file_open", EMFILE, "the log's own spare ones go first", false},
     {"io/file_open", ENFILE, "the log's own spare ones go first", false},
