@@ -39,7 +39,8 @@ static duralog_error settle_damaged(struct opening *o, const struct views *v,
     error = views_access(o, v, copy_out, &c);
     if (!error) result = io_write(io, file, copy, n, at);
   }
-  if (!error && !result) result = io->file_sync(io, file, IO_SYNC_DAMAGED);
+  if (!error && !result)
+    result = io->file_sync(io, file, NULL, IO_SYNC_DAMAGED);
   io->close(io, file);
   if (error) return error;
   return result ? opening_fail(o, DURALOG_E_POISONED, -result, name,

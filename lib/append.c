@@ -131,6 +131,8 @@ void tail_enter(struct duralog *log, struct segment *s, const struct walk *w) {
   t->seed = w->seed;
   t->time_max_ms = INT64_MIN;
   t->kick_at = w->position; /* the preparer looks, and says when again */
+  t->place = tail_place(s->number, 0);
+  atomic_store(&log->end_place, t->place + t->position);
   atomic_store(&log->active, s->number);
   atomic_store(&log->control->active, s->number);
 }
@@ -172,6 +174,7 @@ static uint32_t put_frame(struct duralog *log, enum frame_type type,
   if (!segment_store(t->segment, log->io, store_framed, &framed, &why))
     log_fail_segment(log, t->segment->number, &why);
   t->position += frame_bytes(size);
+  atomic_store(&log->end_place, t->place + t->position);
   return f.check;
 }
 
@@ -424,6 +427,9 @@ static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   if (durable >= first) /* stale at worst, and then the age reads too high */
     atomic_store_explicit(&log->unsynced_since, t->tick, memory_order_relaxed);
   STEP(log->io, "append/publish");
+  /* Before `end`, so that whoever sees that finds it no further. */
+  atomic_store_explicit(&log->end_place, t->place + t->position,
+                        memory_order_relaxed);
   atomic_store_explicit(&log->end, t->offset, memory_order_release);
   /* After `end`: see sync_run. */
   atomic_store_explicit(&log->end_bytes, t->bytes, memory_order_release);

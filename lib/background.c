@@ -47,10 +47,13 @@ static duralog_error prepare_locked(struct duralog *log) {
                     "no memory for one more segment");
   }
   STEP(io, "prepare/listed");
-  if (log->policy_idle && !log->small_device) {
-    /* Nothing syncs: fault all of it in ahead, off the append path. */
-    (void)io->populate(io, s->map, s->bytes, true);
-    s->populated = s->bytes;
+  /* Off the append path; all of it where nothing syncs. */
+  uint64_t ahead = log->policy_idle   ? s->bytes
+                   : log->syncs_parts ? min_u64(POPULATE_AHEAD_BYTES, s->bytes)
+                                      : 0;
+  if (ahead && !log->small_device) {
+    (void)io->populate(io, s->map, ahead, true);
+    s->populated = ahead;
   }
   counter_add(&log->counts.segments_prepared, 1);
   atomic_store(&log->next, s);
@@ -165,7 +168,7 @@ static duralog_error seal_one(struct duralog *log, struct segment *s) {
   struct segment_failure why;
   if (!segment_seal(s, &log->directory, &why))
     return log_fail_segment(log, s->number, &why);
-  int result = io->file_sync(io, s->file, IO_SYNC_SEAL);
+  int result = io->file_sync(io, s->file, NULL, IO_SYNC_SEAL);
   if (result) return log_poison(log, -result, name, "cannot sync a seal");
   STEP(io, "seal/durable");
   atomic_store(&s->sealed, true);
@@ -225,13 +228,13 @@ static duralog_error sync_by_policy(struct duralog *log) {
 
 /* How far ahead of the tail pages should be faulted in. Where nothing syncs,
  * twice as much again as the segment holds, so that a log that grows soon has
- * all of it and one that hardly grows dirties little. Where every so many
- * records are synced, nothing: each of those syncs would write what was dirtied
- * ahead, too (measured, every 1,000: 480 us with it, 425 without). */
+ * all of it and one that hardly grows dirties little. Where each sync is of
+ * the whole file and often, nothing: it would write what was dirtied ahead,
+ * too (measured, every 1,000: 480 us with it, 425 without). */
 static uint64_t populate_to(const struct duralog *log, const struct segment *s,
                             uint64_t position) {
   bool by_count = log->policy.records != NONE || log->policy.bytes != NONE;
-  if (log->small_device || by_count) return 0;
+  if (log->small_device || (by_count && !log->syncs_parts)) return 0;
   uint64_t to = position + POPULATE_AHEAD_BYTES;
   if (log->policy_idle) to = 3 * position + POPULATE_IDLE_BYTES;
   return min_u64(to & ~UINT64_C(4095), s->bytes);
@@ -293,7 +296,8 @@ static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
   if (error && error != DURALOG_E_POISONED)
     counter_add(&log->counts.failed_preparations, 1);
 
-  if (lock_to_prepare(log, may_wait) == DURALOG_OK) {
+  /* Before the first append: that one asks again. */
+  if (started && lock_to_prepare(log, may_wait) == DURALOG_OK) {
     set_kick(log, s, position, to, error != DURALOG_OK);
     append_unlock(log);
   }

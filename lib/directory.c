@@ -229,7 +229,7 @@ duralog_error directory_write_meta(struct opening *o) {
     return opening_fail_os(o, file, META_NAME, "cannot create the meta file");
   STEP(io, "meta/opened");
   result = io_write(io, file, bytes, sizeof bytes, 0);
-  int synced = result ? 0 : io->file_sync(io, file, IO_SYNC_META);
+  int synced = result ? 0 : io->file_sync(io, file, NULL, IO_SYNC_META);
   io->close(io, file);
   if (result) {
     io->unlink(io, dir, META_TEMPORARY_NAME);

@@ -216,7 +216,7 @@ static int temporary_make(const struct log_directory *d, int dir,
   if (!result) result = io_write(io, file, slot, sizeof slot, 0);
   STEP(io, "group/written");
   if (!result) {
-    result = io->file_sync(io, file, IO_SYNC_GROUP);
+    result = io->file_sync(io, file, NULL, IO_SYNC_GROUP);
     *sync_failed = result != 0;
   }
   io->close(io, file);
@@ -324,7 +324,7 @@ void group_file_leave(struct group_file *g) {
 
 static int sync_file(struct group_file *g, enum io_sync_reason why) {
   io_env *io = g->log->io;
-  int result = io->file_sync(io, g->file, why);
+  int result = io->file_sync(io, g->file, NULL, why);
   if (result) g->sync_failed = true;
   return result;
 }

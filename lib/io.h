@@ -69,6 +69,12 @@ struct io_range {
   uint64_t bytes;
 };
 
+/* Bytes [from, to) of a file that is mapped as a whole. */
+struct io_part {
+  void *map;
+  uint64_t from, to;
+};
+
 /* How many have asked for the guard against SIGBUS (io_guard.c). */
 extern struct counter io_guards __attribute__((visibility("hidden")));
 
@@ -111,7 +117,10 @@ struct duralog_environment {
                        uint64_t position);
   int64_t (*file_write)(io_env *, int file, const void *bytes, size_t size,
                         uint64_t position);
-  int (*file_sync)(io_env *, int file, enum io_sync_reason);
+  /* All of the file, or the pages that the part lies in and what it takes to
+   * find them again. */
+  int (*file_sync)(io_env *, int file, const struct io_part *,
+                   enum io_sync_reason);
   /* From `*position` on, the next range that may hold other than zeros.
    * ENXIO: there is none. May always answer "to the end". */
   int (*file_data)(io_env *, int file, uint64_t *position, uint64_t *end);

@@ -71,10 +71,11 @@ static int count_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
   return result;
 }
 
-static int count_file_sync(io_env *io, int file, enum io_sync_reason why) {
+static int count_file_sync(io_env *io, int file, const struct io_part *part,
+                           enum io_sync_reason why) {
   struct io_count *c = count_of(io);
   uint64_t began = c->inner->now(c->inner);
-  int result = c->inner->file_sync(c->inner, file, why);
+  int result = c->inner->file_sync(c->inner, file, part, why);
   count_sync(c, why, began);
   return result;
 }

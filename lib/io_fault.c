@@ -239,10 +239,11 @@ static int fault_dir_sync(io_env *io, int dir, enum io_sync_reason why) {
   int result = inner(io)->dir_sync(inner(io), dir, why);
   return error ? error : result;
 }
-static int fault_file_sync(io_env *io, int file, enum io_sync_reason why) {
+static int fault_file_sync(io_env *io, int file, const struct io_part *part,
+                           enum io_sync_reason why) {
   int error;
   if (!sync_goes_on(io, why, &error)) return error;
-  int result = inner(io)->file_sync(inner(io), file, why);
+  int result = inner(io)->file_sync(inner(io), file, part, why);
   return error ? error : result;
 }
 

@@ -347,10 +347,24 @@ static int64_t posix_file_read(io_env *io, int file, void *buffer, size_t size,
   return result;
 }
 
-static int posix_file_sync(io_env *io, int file, enum io_sync_reason why) {
+/* In the kernel the same as fdatasync, but for a range (mm/msync.c). */
+static int sync_part(const struct io_part *part) {
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+  uint64_t from = part->from / page * page;
+  int result, cancel = cancel_off();
+  do {
+    result = msync((uint8_t *)part->map + from, part->to - from, MS_SYNC);
+  } while (result < 0 && errno == EINTR);
+  result = result_or_errno(result);
+  cancel_restore(cancel);
+  return result;
+}
+
+static int posix_file_sync(io_env *io, int file, const struct io_part *part,
+                           enum io_sync_reason why) {
   (void)io;
   (void)why;
-  return sync_retrying(file, true);
+  return part ? sync_part(part) : sync_retrying(file, true);
 }
 
 static int posix_file_data(io_env *io, int file, uint64_t *position,

@@ -294,14 +294,18 @@ static bool out_of_blocks(const struct sim *s, const struct sim_file *f) {
          sim_disk_room_used(&s->disk) + sim_file_unsynced(f) > s->disk.room;
 }
 
-static int op_file_sync(io_env *io, int file, enum io_sync_reason why) {
+static int op_file_sync(io_env *io, int file, const struct io_part *part,
+                        enum io_sync_reason why) {
   struct sim *s = world(io);
   enum sync_fate fate = sync_fate(s, why);
   struct sim_file *f = file_of(s, file);
   if (fate == SYNC_SKIP) return 0;
   if (out_of_blocks(s, f) || f->late_error) fate = SYNC_FAIL;
   if (fate == SYNC_FAIL) return sim_file_sync_fails(&s->disk, f);
-  sim_file_sync(&s->disk, f);
+  if (part)
+    sim_file_sync_part(f, part->from, part->to);
+  else
+    sim_file_sync(&s->disk, f);
   return 0;
 }
 

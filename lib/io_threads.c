@@ -451,10 +451,11 @@ static uint64_t threads_self(io_env *io) {
   return (uint64_t)(world(io)->current + 2); /* -1: before and after the run */
 }
 
-static int threads_file_sync(io_env *io, int file, enum io_sync_reason why) {
+static int threads_file_sync(io_env *io, int file, const struct io_part *part,
+                             enum io_sync_reason why) {
   struct threads *t = world(io);
   point(t, NULL);
-  int result = t->inner->file_sync(t->inner, file, why);
+  int result = t->inner->file_sync(t->inner, file, part, why);
   if (t->options.slow_syncs && t->current >= 0) threads_sleep(t, SLOW_SYNC_NS);
   point(t, NULL);
   return result;

@@ -21,6 +21,7 @@
 
 #include "catalog.h"
 #include "control.h"
+#include "format.h"
 #include "io_count.h"
 #include "policy.h"
 #include "recovery.h"
@@ -56,6 +57,13 @@ struct worker {
   _Atomic uint32_t word;
 };
 
+/* A segment, as far as it can be told from its neighbours, and a position in
+ * it, in one word that is stored at once. */
+static inline uint64_t tail_place(uint64_t number, uint64_t position) {
+  _Static_assert(SEGMENT_BYTES_MAX <= UINT32_MAX, "a position has 32 bits");
+  return number << 32 | position;
+}
+
 /* Where the next frame goes. */
 struct tail {
   struct segment *segment;
@@ -66,6 +74,7 @@ struct tail {
   uint64_t base;
   int64_t base_time;
   uint64_t seed;
+  uint64_t place;      /* tail_place of the segment's beginning */
   uint64_t bytes;      /* of the log, cumulative */
   uint64_t tick;       /* coarse clock when `time_ms` was read */
   int64_t time_ms;     /* for records without a timestamp; never goes back */
@@ -97,6 +106,9 @@ struct sync_lead {
   _Atomic uint32_t sleepers[2];
   _Atomic uint32_t served; /* threads that the last sync woke */
   uint64_t first_unsynced; /* segment number */
+  uint64_t part_segment;   /* in this one bytes [0, part_end) were synced, */
+  uint64_t part_end;
+  bool mark_stored; /* but for the mark that was stored since */
   uint64_t mark_sequence;
   uint64_t mark_bytes, mark_ns; /* when the last mark was made */
 };
@@ -134,6 +146,7 @@ struct duralog {
   uint64_t segment_bytes, record_bytes_max;
   bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
+  bool syncs_parts; /* of the active segment: what was appended since */
   duralog_sync_wanted *host_policy; /* NULL where it would never be asked */
   void *host_policy_context;
   uint8_t boot_id[16];
@@ -158,6 +171,7 @@ struct duralog {
   /* The watermarks. */
   _Alignas(CACHE_LINE) _Atomic uint64_t end;
   _Atomic uint64_t end_bytes;
+  _Atomic uint64_t end_place;      /* where `end` lies: see tail_place */
   _Atomic uint64_t active;         /* number of the tail's segment */
   _Atomic uint64_t unsynced_since; /* set when all was durable before it */
   _Alignas(CACHE_LINE) _Atomic uint64_t durable;

@@ -54,6 +54,8 @@ void options_apply(struct duralog *log, const duralog_options *o) {
   policy_make(&log->policy, &o->durability);
   log->policy_idle = policy_idle(&log->policy);
   log->durable_each = policy_durable_each(&log->policy);
+  log->syncs_parts =
+      !log->policy_idle && !log->durable_each && !o->strict && !o->pad_syncs;
   log->host_policy = log->durable_each ? NULL : o->sync_wanted;
   log->host_policy_context = o->sync_wanted_context;
   log->segment_bytes = o->segment_bytes;

@@ -72,7 +72,7 @@ static duralog_error buffer_finish(struct salvage_out *out,
   if (b->file < 0) return DURALOG_OK;
   duralog_error error = buffer_flush(out, b);
   if (error) return error;
-  int result = io->file_sync(io, b->file, IO_SYNC_SALVAGED);
+  int result = io->file_sync(io, b->file, NULL, IO_SYNC_SALVAGED);
   io->close(io, b->file);
   b->file = -1;
   return result ? opening_fail(&out->opening, DURALOG_E_POISONED, -result, NULL,

@@ -47,7 +47,7 @@ static bool make_file(const struct log_directory *d, struct segment *s,
   result = io_write(io, s->file, sector, sizeof sector, IDENTITY_AT);
   if (result) return failed(why, result, "cannot write a segment header");
   STEP(io, "create/written");
-  result = io->file_sync(io, s->file, IO_SYNC_SEGMENT);
+  result = io->file_sync(io, s->file, NULL, IO_SYNC_SEGMENT);
   if (result) {
     failed(why, result, "cannot sync a new segment file");
     why->sync_failed = true;

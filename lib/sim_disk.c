@@ -265,21 +265,34 @@ static void keep_versions(struct sim_file *f, uint8_t bit) {
   f->version_count = kept;
 }
 
-static void sync_dirty(struct sim_file *f, uint8_t *to, const uint8_t *from) {
-  for (uint64_t s = 0; s < f->capacity / SIM_SECTOR; s++) {
+/* Sectors [first, end). */
+static void sync_dirty(struct sim_file *f, uint8_t *to, const uint8_t *from,
+                       uint64_t first, uint64_t end) {
+  for (uint64_t s = first; s < end; s++) {
     if (!(f->state[s] & SECTOR_DIRTY)) continue;
     f->state[s] = 0;
     memcpy(to + s * SIM_SECTOR, from + s * SIM_SECTOR, SIM_SECTOR);
   }
-  keep_versions(f, SECTOR_LOST);
+  keep_versions(f, SECTOR_LOST | SECTOR_DIRTY);
+}
+
+static uint64_t sectors_of(const struct sim_file *f) {
+  return f->capacity / SIM_SECTOR;
 }
 
 void sim_file_sync(struct sim_disk *disk, struct sim_file *f) {
   (void)disk;
   if (f->seen) file_look(f);
-  if (f->cache != f->disk) sync_dirty(f, f->disk, f->cache);
+  if (f->cache != f->disk) sync_dirty(f, f->disk, f->cache, 0, sectors_of(f));
   f->sizes[0] = f->size;
   f->size_count = 1;
+}
+
+void sim_file_sync_part(struct sim_file *f, uint64_t from, uint64_t to) {
+  uint64_t first = from / SIM_BLOCK * SIM_BLOCK / SIM_SECTOR;
+  uint64_t end = min_u64(align_up(to, SIM_BLOCK), f->capacity) / SIM_SECTOR;
+  if (f->seen) file_look(f);
+  if (f->cache != f->disk) sync_dirty(f, f->disk, f->cache, first, end);
 }
 
 int sim_file_sync_fails(struct sim_disk *disk, struct sim_file *f) {
@@ -291,7 +304,7 @@ int sim_file_sync_fails(struct sim_disk *disk, struct sim_file *f) {
   }
   f->late_error = false;
   if (disk->fs == SIM_BTRFS && f->cache != f->disk) {
-    sync_dirty(f, f->cache, f->disk);
+    sync_dirty(f, f->cache, f->disk, 0, sectors_of(f));
     if (f->seen) memcpy(f->seen, f->cache, f->capacity);
   }
   for (uint64_t s = 0; s < f->capacity / SIM_SECTOR; s++)

@@ -145,6 +145,8 @@ void sim_file_unmap_writable(struct sim_file *);
 void sim_disk_look(struct sim_disk *);
 
 void sim_file_sync(struct sim_disk *, struct sim_file *);
+/* Of the blocks that bytes [from, to) lie in. */
+void sim_file_sync_part(struct sim_file *, uint64_t from, uint64_t to);
 /* What a failed one does; 0 if it is not to be reported yet. */
 int sim_file_sync_fails(struct sim_disk *, struct sim_file *);
 /* Sectors that a sync would write: what a copy-on-write disk needs room for. */

@@ -122,10 +122,11 @@ uint32_t sync_lead_take(struct duralog *log) {
 /* ---- what a sync does ---- */
 
 static duralog_error sync_file(struct duralog *log, const struct segment *s,
+                               const struct io_part *part,
                                enum io_sync_reason why) {
   char name[NAME_BYTES];
   STEP(log->io, "sync/file");
-  int result = log->io->file_sync(log->io, s->file, why);
+  int result = log->io->file_sync(log->io, s->file, part, why);
   STEP(log->io, "sync/done");
   if (result == 0) return DURALOG_OK;
   segment_name(name, s->number);
@@ -216,12 +217,55 @@ static duralog_error settle(struct duralog *log) {
   return DURALOG_OK;
 }
 
-/* Sync from the first unsynced segment to `last`, oldest first. */
-static duralog_error sync_segments(struct duralog *log, uint64_t last,
+/* What a sync is going to make durable. */
+struct capture {
+  uint64_t bytes, end; /* as of when it begins */
+  uint64_t last;       /* segment number */
+  uint64_t position;   /* of `end` or behind it in that segment; or NONE */
+};
+
+/* Unmap what is going to be written back, but for a last page that is not full:
+ * see sync_segments. Readers fault it in again. */
+static void let_go(struct duralog *log, const struct segment *s, uint64_t from,
+                   uint64_t to) {
+  enum { PAGE_BYTES = 4096 };
+  from = from / PAGE_BYTES * PAGE_BYTES;
+  to = to / PAGE_BYTES * PAGE_BYTES;
+  if (from < to) (void)log->io->depopulate(log->io, s->map + from, to - from);
+}
+
+/*
+ * Sync the active segment up to the captured end. Where records are synced many
+ * at a time only the pages they lie in: those ahead are dirty, since they were
+ * faulted in for writing, and would be written twice (measured, every 1,000
+ * records: 242 us against 417 without faulting in ahead). What is stored into a
+ * segment in use lies before its end, and what lies before the end of the last
+ * such sync was synced by it: all but what the header page has got since, which
+ * is a mark, or the start block that an epoch begins with.
+ */
+static duralog_error sync_active(struct duralog *log, const struct segment *s,
+                                 const struct capture *c,
+                                 enum io_sync_reason why) {
+  struct sync_lead *lead = &log->lead;
+  struct io_part part = {.map = s->map, .to = c->position};
+  bool known = log->syncs_parts && c->position != NONE;
+  uint64_t from = lead->part_segment == s->number ? lead->part_end : 0;
+  if (why == IO_SYNC_DATA && !lead->mark_stored) part.from = from;
+  if (known) let_go(log, s, max_u64(from, SEGMENT_HEADER_BYTES), part.to);
+  duralog_error error = sync_file(log, s, known ? &part : NULL, why);
+  if (error) return error;
+  lead->part_segment = s->number;
+  lead->part_end = known ? part.to : 0;
+  lead->mark_stored = false;
+  return DURALOG_OK;
+}
+
+/* Sync from the first unsynced segment to the captured end, oldest first. */
+static duralog_error sync_segments(struct duralog *log, const struct capture *c,
                                    enum io_sync_reason why) {
   struct sync_lead *lead = &log->lead;
   uint64_t active = atomic_load(&log->active);
-  for (uint64_t n = lead->first_unsynced; n <= last; n++) {
+  for (uint64_t n = lead->first_unsynced; n <= c->last; n++) {
     struct segment *s;
     struct segment_failure reason;
     if (catalog_pin(&log->catalog, &log->directory, n, &s, &reason) !=
@@ -231,7 +275,8 @@ static duralog_error sync_segments(struct duralog *log, uint64_t last,
      * ours, page by page; a finished segment is unmapped in one go (measured:
      * a third of all time at full speed). */
     if (n < active) (void)log->io->depopulate(log->io, s->map, s->bytes);
-    duralog_error error = sync_file(log, s, why);
+    duralog_error error =
+        n < active ? sync_file(log, s, NULL, why) : sync_active(log, s, c, why);
     if (!error && n < active) { /* finished: nothing but its seal will follow */
       s->data_synced = true;
       lead->first_unsynced = n + 1;
@@ -275,7 +320,8 @@ duralog_error sync_finished(struct duralog *log, uint64_t number) {
   struct segment *s;
   struct segment_failure why;
   duralog_error error = settle(log);
-  if (!error) error = sync_segments(log, number, IO_SYNC_FINISHED);
+  const struct capture finished = {.last = number, .position = NONE};
+  if (!error) error = sync_segments(log, &finished, IO_SYNC_FINISHED);
   /* Strict mode promises only what a durable mark says. */
   if (error || log->strict) return error;
   if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
@@ -294,6 +340,7 @@ static duralog_error store_mark(struct duralog *log, struct segment *s,
                       .epoch = atomic_load(&log->frame_epoch),
                       .clean = clean};
   memcpy(mark.boot_id, log->boot_id, sizeof mark.boot_id);
+  log->lead.mark_stored = true;
   return segment_mark(s, &log->directory, &mark, &why)
              ? DURALOG_OK
              : log_fail_segment(log, s->number, &why);
@@ -308,7 +355,8 @@ static duralog_error mark_durable(struct duralog *log, uint64_t durable,
                   &reason) != CATALOG_OK)
     return log_poison(log, EIO, NULL, "a segment vanished");
   duralog_error error = store_mark(log, s, durable, clean);
-  if (!error && why != IO_SYNC_REASON_COUNT) error = sync_file(log, s, why);
+  if (!error && why != IO_SYNC_REASON_COUNT)
+    error = sync_file(log, s, NULL, why);
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }
@@ -333,12 +381,6 @@ static duralog_error renew_mark(struct duralog *log, uint64_t bytes,
   return sync_mark(log, false, IO_SYNC_REASON_COUNT);
 }
 
-/* What a sync is going to make durable. */
-struct capture {
-  uint64_t bytes, end; /* as of when it begins */
-  uint64_t last;       /* segment number */
-};
-
 static struct capture capture_now(const struct duralog *log) {
   struct capture c;
   /* In this order: what is counted in `bytes` is below `end`, and what is below
@@ -346,6 +388,9 @@ static struct capture capture_now(const struct duralog *log) {
   c.bytes = atomic_load(&log->end_bytes);
   c.end = atomic_load(&log->end);
   c.last = atomic_load(&log->active);
+  /* Not of that segment, if one was rolled into meanwhile. */
+  uint64_t place = atomic_load(&log->end_place);
+  c.position = place >> 32 == (uint32_t)c.last ? (uint32_t)place : NONE;
   return c;
 }
 
@@ -384,7 +429,7 @@ duralog_error sync_run(struct duralog *log, enum io_sync_reason why) {
     return advance(log, c.end, c.bytes);
   STEP(log->io, "sync/captured");
   duralog_error error = settle(log);
-  if (!error) error = sync_segments(log, c.last, why);
+  if (!error) error = sync_segments(log, &c, why);
   if (!error && log->strict) {
     error = mark_durable(log, c.end, false, IO_SYNC_WATERMARK);
     STEP(log->io, "sync/watermark");

@@ -149,7 +149,7 @@ static void damage(struct story *s, uint64_t number, bool header) {
       memset(bytes + at - FRAME_HEADER_BYTES, 0, FRAME_HEADER_BYTES);
     if (at) bytes[at + 100] ^= 1;
     if (at) CHECK_EQUAL(io_write(io, file, bytes, sizeof bytes, 0), 0);
-    if (at) CHECK_EQUAL(io->file_sync(io, file, IO_SYNC_DATA), 0);
+    if (at) CHECK_EQUAL(io->file_sync(io, file, NULL, IO_SYNC_DATA), 0);
     io->close(io, file);
   }
 }

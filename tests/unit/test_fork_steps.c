@@ -132,6 +132,12 @@ static void fork_event_set(io_env *io, int event, bool timed, uint64_t at) {
 }
 
 /* What a fork has to do with is memory: the disk is not waited for. */
+static int no_file_sync(io_env *io, int file, const struct io_part *part,
+                        enum io_sync_reason why) {
+  (void)io, (void)file, (void)part, (void)why;
+  return 0;
+}
+
 static int no_sync(io_env *io, int file, enum io_sync_reason why) {
   (void)io, (void)file, (void)why;
   return 0;
@@ -149,7 +155,8 @@ static const duralog_environment *environment(void) {
   io.file_read = fork_file_read;
   io.event_open = fork_event_open;
   io.event_set = fork_event_set;
-  io.file_sync = io.dir_sync = no_sync;
+  io.file_sync = no_file_sync;
+  io.dir_sync = no_sync;
   io.step = fork_step;
   return &io;
 }

@@ -129,6 +129,12 @@ static int cutting_access(io_env *io, const struct io_range *ranges,
   return result;
 }
 
+static int no_file_sync(io_env *io, int file, const struct io_part *part,
+                        enum io_sync_reason why) {
+  (void)io, (void)file, (void)part, (void)why;
+  return 0;
+}
+
 static int no_sync(io_env *io, int file, enum io_sync_reason why) {
   (void)io, (void)file, (void)why;
   return 0;
@@ -147,7 +153,7 @@ static io_env *environment(void) {
   io.unmap = noting_unmap;
   io.access = cutting_access;
   io.step = event_step;
-  io.file_sync = no_sync;
+  io.file_sync = no_file_sync;
   io.dir_sync = no_sync;
   io.dir_sync_parent = no_sync_parent;
   return &io;

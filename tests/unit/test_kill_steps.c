@@ -241,8 +241,9 @@ static int skip_sync(enum io_sync_reason why) {
   reach(names[why]);
   return 0;
 }
-static int kill_file_sync(io_env *io, int file, enum io_sync_reason why) {
-  (void)io, (void)file;
+static int kill_file_sync(io_env *io, int file, const struct io_part *part,
+                          enum io_sync_reason why) {
+  (void)io, (void)file, (void)part;
   return skip_sync(why);
 }
 static int kill_dir_sync(io_env *io, int dir, enum io_sync_reason why) {

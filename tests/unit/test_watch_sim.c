@@ -258,7 +258,8 @@ static void a_host_that_ticks_when_told_does_all_there_is(
  * here something was appended behind its capture. */
 static struct watched *slow; /* whose sync is: advance, and append amid it */
 
-static int slow_sync(io_env *io, int file, enum io_sync_reason why) {
+static int slow_sync(io_env *io, int file, const struct io_part *part,
+                     enum io_sync_reason why) {
   struct watched *w = slow;
   duralog_entry e = {.data = "amid", .size = 4};
   slow = NULL;
@@ -267,7 +268,7 @@ static int slow_sync(io_env *io, int file, enum io_sync_reason why) {
     CHECK_OK(duralog_append_batch(w->log, &e, 1, DURALOG_LEVEL_WRITTEN, NULL));
   }
   struct sim *sim = io->world;
-  return sim_environment(sim)->file_sync(sim_environment(sim), file, why);
+  return sim_environment(sim)->file_sync(sim_environment(sim), file, part, why);
 }
 
 static void a_slower_sync_makes_the_next_one_due_earlier(
@@ -617,8 +618,10 @@ static bool counted_fence(io_env *io) {
   return io_posix()->fence_all(io);
 }
 
-static int failing_sync(io_env *io, int file, enum io_sync_reason why) {
-  return atomic_load(&syncs_fail) ? -EIO : io_posix()->file_sync(io, file, why);
+static int failing_sync(io_env *io, int file, const struct io_part *part,
+                        enum io_sync_reason why) {
+  return atomic_load(&syncs_fail) ? -EIO
+                                  : io_posix()->file_sync(io, file, part, why);
 }
 
 static duralog *open_real(const struct test_place *at, bool read_only) {

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which part of a segment each sync is of: where records are synced many at a
+ * time all that was stored since the last one and nothing ahead of the tail,
+ * otherwise the whole file.
+ */
+#include "format.h"
+#include "frame.h"
+#include "support_sim.h"
+#include "unit.h"
+
+#define DIRECTORY "/log"
+#define RECORD_BYTES 1000
+#define SEGMENT_BYTES ((uint64_t)1 << 20)
+
+enum { SYNCS_MAX = 4096 };
+
+struct sync {
+  bool whole;
+  uint64_t from, to;
+  enum io_sync_reason why;
+};
+
+static struct sync syncs[SYNCS_MAX];
+static size_t sync_count;
+
+static int noted_sync(io_env *io, int file, const struct io_part *part,
+                      enum io_sync_reason why) {
+  io_env *inner = sim_environment(io->world);
+  assert_true(sync_count < SYNCS_MAX);
+  syncs[sync_count++] = (struct sync){.whole = part == NULL,
+                                      .from = part ? part->from : 0,
+                                      .to = part ? part->to : 0,
+                                      .why = why};
+  return inner->file_sync(inner, file, part, why);
+}
+
+struct world {
+  struct sim *sim;
+  struct duralog_environment io;
+  duralog_options options;
+  duralog *log;
+};
+
+static void begin(struct world *w, const duralog_options *how) {
+  w->sim = world_new();
+  w->io = *sim_environment(w->sim);
+  w->io.file_sync = noted_sync;
+  w->options = *how;
+  w->options.struct_size = sizeof w->options;
+  w->options.segment_bytes = SEGMENT_BYTES;
+  w->options.host_driven = true;
+  w->options.environment = &w->io;
+  assert_int_equal(duralog_open(DIRECTORY, &w->options, &w->log, NULL, NULL),
+                   DURALOG_OK);
+  sync_count = 0;
+}
+
+static void end(struct world *w) {
+  assert_int_equal(duralog_close(&w->log), DURALOG_OK);
+  sim_free(w->sim);
+}
+
+static void append(struct world *w, int count) {
+  static const char data[RECORD_BYTES];
+  for (int i = 0; i < count; i++)
+    assert_int_equal(duralog_append(w->log, data, sizeof data, NULL),
+                     DURALOG_OK);
+}
+
+/* Its first frame is that of an epoch, or a record. */
+static uint64_t position_behind(uint64_t records) {
+  return SEGMENT_HEADER_BYTES + records * frame_bytes(RECORD_BYTES);
+}
+
+static void a_part_goes_on_where_the_last_one_ended(void **unused) {
+  const duralog_options ten = {.durability.sync_every_records = 10};
+  struct world w;
+  (void)unused;
+  begin(&w, &ten);
+  append(&w, 40);
+  size_t parts = 0;
+  for (size_t i = 0; i < sync_count; i++) {
+    if (syncs[i].whole || syncs[i].why != IO_SYNC_DATA) continue;
+    parts++;
+    assert_int_equal(syncs[i].to, position_behind(10 * parts));
+    assert_int_equal(syncs[i].from, syncs[i - 1].to);
+  }
+  assert_int_equal(parts, 4);
+  end(&w);
+}
+
+/* The first sync of all is of the epoch, which is no record. */
+static void an_epoch_is_within_its_part(void **unused) {
+  const duralog_options ten = {.durability.sync_every_records = 10};
+  const uint64_t epoch = frame_bytes(FRAME_EPOCH_BODY_BYTES);
+  struct world w;
+  (void)unused;
+  begin(&w, &ten);
+  append(&w, 10);
+  assert_int_equal(duralog_close(&w.log), DURALOG_OK);
+  assert_int_equal(duralog_open(DIRECTORY, &w.options, &w.log, NULL, NULL),
+                   DURALOG_OK);
+  sync_count = 0;
+  append(&w, 1);
+  size_t i = 0;
+  while (i < sync_count && syncs[i].why != IO_SYNC_EPOCH) i++;
+  assert_true(i < sync_count);
+  assert_int_equal(syncs[i].from, 0);
+  assert_true(syncs[i].whole || syncs[i].to == position_behind(10) + epoch);
+  end(&w);
+}
+
+/* One is stored behind the first sync, and behind one with 64 KiB and more
+ * that comes 100 ms later. */
+static void a_mark_goes_out_with_the_part_behind_it(void **unused) {
+  const duralog_options hundred = {.durability.sync_every_records = 100};
+  static const bool from_header[] = {true, false, false, true};
+  struct world w;
+  (void)unused;
+  begin(&w, &hundred);
+  append(&w, 100);
+  for (size_t i = 0; i < sizeof from_header / sizeof *from_header; i++) {
+    if (i == 2) sim_advance(w.sim, 200 * NS_PER_MS);
+    uint64_t before = syncs[sync_count - 1].to;
+    append(&w, 50);
+    append(&w, 50);
+    const struct sync *last = &syncs[sync_count - 1];
+    assert_false(last->whole);
+    assert_int_equal(last->to, position_behind(200 + 100 * i));
+    assert_int_equal(last->from, from_header[i] ? 0 : before);
+  }
+  end(&w);
+}
+
+static void behind_a_roll_one_begins_with_the_header(void **unused) {
+  const duralog_options ten = {.durability.sync_every_records = 10};
+  struct world w;
+  duralog_stats s = {.struct_size = sizeof s};
+  (void)unused;
+  begin(&w, &ten);
+  do {
+    append(&w, 10);
+    assert_int_equal(duralog_get_stats(w.log, &s), DURALOG_OK);
+  } while (s.rolls == 0);
+  const struct sync *last = &syncs[sync_count - 1];
+  assert_false(last->whole);
+  assert_int_equal(last->from, 0);
+  assert_true(last->to < position_behind(10) + 1);
+  assert_true(last[-1].whole); /* what was left of the finished one */
+  end(&w);
+}
+
+static void elsewhere_syncs_are_of_the_whole_file(void **unused) {
+  const duralog_options modes[] = {
+      {.durability.sync_every_records = 1},
+      {.durability.pagecache = true},
+      {.durability.sync_every_records = 10, .strict = true},
+      {.durability.sync_every_records = 10, .pad_syncs = true}};
+  (void)unused;
+  for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+    struct world w;
+    begin(&w, &modes[m]);
+    append(&w, 30);
+    assert_int_equal(duralog_sync(w.log), DURALOG_OK);
+    assert_true(sync_count > 1);
+    for (size_t i = 0; i < sync_count; i++) assert_true(syncs[i].whole);
+    end(&w);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_part_goes_on_where_the_last_one_ended),
+      cmocka_unit_test(an_epoch_is_within_its_part),
+      cmocka_unit_test(a_mark_goes_out_with_the_part_behind_it),
+      cmocka_unit_test(behind_a_roll_one_begins_with_the_header),
+      cmocka_unit_test(elsewhere_syncs_are_of_the_whole_file),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
