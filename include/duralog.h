@@ -11,7 +11,7 @@
  *   record    an opaque byte string (0 bytes allowed) with an offset, a
  *             timestamp (milliseconds since 1970, signed) and perhaps a key
  *   offset    a record's number. Never a byte position
- *   sync      make records survive power loss (fdatasync)
+ *   sync      make records survive power loss (fdatasync, msync)
  *   segment   one memory-mapped file of the log
  *   start, end, durable
  *             the watermarks, each "the next one" (exclusive): the oldest
@@ -676,7 +676,8 @@ typedef enum duralog_sync_kind {
 #define DURALOG_STATS_ERRORS 32
 #define DURALOG_STATS_BUCKETS 24
 
-/* Calls of fdatasync or fsync and how long they took, failed ones included. */
+/* Calls of fdatasync, msync or fsync and how long they took, failed ones
+ * included. */
 typedef struct duralog_sync_times {
   uint64_t count;
   uint64_t total_ns;
