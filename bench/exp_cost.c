@@ -6,8 +6,11 @@
  * steady million records a second, as a share of the time that passes (the
  * writer waits by looking at the clock, so user time says nothing); and at full
  * speed through several segments, as a share of the processor time used, which
- * is mostly the kernel's clearing of new pages. Page faults, of the process and
- * of the thread that appends, per 1,000 records.
+ * is mostly the kernel's clearing of new pages. Beside it RAW: what it takes to
+ * get blocks and pages for as many bytes as the steady run appends, and to
+ * write them back, with nothing else going on, as a share of the same time.
+ * Page faults, of the process and of the thread that appends, per 1,000
+ * records.
  *
  * Allocations: calls for memory by the thread's appends, none of which rolls,
  * when the background rests. The first look is proven by opening, which asks
@@ -19,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "allocations.h"
 #include "experiments.h"
@@ -26,6 +30,7 @@
 #include "pace.h"
 #include "prepared.h"
 #include "process.h"
+#include "raw_mapped.h"
 #include "scratch.h"
 
 #define RECORD_BYTES 100u
@@ -44,7 +49,7 @@ typedef struct usage {
 
 typedef struct cost_job {
   char dir[PATH_BYTES];
-  double paced_share, fast_share, faults, thread_faults;
+  double paced_share, pages_share, fast_share, faults, thread_faults;
   double fast_faults, fast_thread_faults, allocations;
   double anon[2], file[2]; /* bytes, after 16 and 1,024 segments */
 } cost_job;
@@ -112,6 +117,20 @@ static bool time_work(void *argument) {
   return true;
 }
 
+static bool pages_work(void *argument) {
+  cost_job *job = argument;
+  const size_t bytes = PACED_RECORDS * (size_t)frame_bytes(RECORD_BYTES);
+  const double time_ns = (double)PACED_RECORDS * NS_PER_RECORD;
+  raw_mapped raw;
+  usage a = usage_now();
+  if (!raw_mapped_make(&raw, job->dir, "raw", bytes, RAW_POPULATED) ||
+      fdatasync(raw.fd) != 0)
+    return false;
+  job->pages_share = (usage_now().system_ns - a.system_ns) / time_ns;
+  raw_mapped_end(&raw);
+  return true;
+}
+
 /* -------------------------------------------------------------- memory -- */
 
 static bool resident(double *anon, double *file) {
@@ -158,7 +177,8 @@ static bool memory_work(void *argument) {
 /* -------------------------------------------------------------- report -- */
 
 typedef struct cost_series {
-  series paced, fast, faults, thread_faults, fast_faults, fast_thread_faults;
+  series paced, pages, fast, faults, thread_faults, fast_faults,
+      fast_thread_faults;
   series allocations, anon[2], file[2], both[2];
 } cost_series;
 
@@ -172,6 +192,7 @@ static bool in_directory(cost_job *job, bool (*work)(void *),
 
 static void cost_add(cost_series *all, const cost_job *job) {
   series_add(&all->paced, job->paced_share);
+  series_add(&all->pages, job->pages_share);
   series_add(&all->fast, job->fast_share);
   series_add(&all->faults, job->faults);
   series_add(&all->thread_faults, job->thread_faults);
@@ -199,6 +220,8 @@ static void cost_report(const cost_series *all) {
   table_series("1,024 segments: mapped, resident", UNIT_BYTES, &all->file[1]);
   table_figure("9: system time at 1 M/s, share of time", "system_time_share",
                UNIT_PLAIN, &all->paced, (goal){GOAL_AT_MOST, 0.05});
+  table_figure("  raw: its pages alone, and their writing",
+               "system_time_share_of_pages", UNIT_PLAIN, &all->pages, no_goal);
   table_figure("system time at full speed, of processor time",
                "system_time_share_full_speed", UNIT_PLAIN, &all->fast, no_goal);
   table_figure("9: allocations per append", "allocations_per_append",
@@ -214,6 +237,7 @@ bool experiment_cost(const settings *with) {
   table_section("What page-cache appends cost beside their time, 100 B", NULL);
   for (size_t r = 0; r < with->rounds; r++) {
     if (!in_directory(job, time_work, with) ||
+        !in_directory(job, pages_work, with) ||
         !in_directory(job, memory_work, with))
       return false;
     cost_add(&all, job);

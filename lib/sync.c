@@ -97,6 +97,7 @@ static void pass_on(struct duralog *log) {
  * of 50 us, appends a second: 8 threads 38,000 to 46,000, 32 threads 98,000 to
  * 108,000; giving the core up meanwhile, or waiting for those as well who were
  * asleep before: less). Whoever comes in that time is covered by this one.
+ * Where a policy makes threads wait only now and then, they would not come.
  */
 static void gather(struct duralog *log, uint32_t number) {
 #ifdef DURALOG_INSTRUMENTED
@@ -107,7 +108,7 @@ static void gather(struct duralog *log, uint32_t number) {
   struct sync_lead *lead = &log->lead;
   const _Atomic uint32_t *here = &lead->sleepers[number & 1];
   uint32_t expected = atomic_load(&lead->served);
-  if (expected == 0) return;
+  if (expected == 0 || (!log->durable_each && !log->policy_idle)) return;
   atomic_store(&lead->covers, NONE);
   for (int i = 0; i < LOOKS && atomic_load(here) < expected; i++)
     for (int k = 0; k < PAUSES; k++) spin_pause();
