@@ -178,31 +178,37 @@ static duralog_error seal_one(struct duralog *log, struct segment *s) {
   return DURALOG_OK;
 }
 
+/* The oldest finished one. */
+static duralog_error seal_oldest(struct duralog *log) {
+  duralog_error error = DURALOG_OK;
+  uint64_t number = atomic_load(&log->seal_next);
+  struct segment *s;
+  struct segment_failure why;
+  uint32_t lead = sync_lead_take(log);
+  if (atomic_load(&log->poisoned)) {
+    error = DURALOG_E_POISONED;
+  } else if (atomic_load(&log->seal_next) != number) {
+    ; /* another tick did it */
+  } else if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
+             CATALOG_OK) {
+    error = log_poison(log, EIO, NULL, "a segment vanished");
+  } else {
+    error = seal_one(log, s);
+    catalog_unpin(&log->catalog, &log->directory, s);
+    if (!error) { /* the writer's own pin */
+      atomic_store(&log->seal_next, number + 1);
+      catalog_unpin(&log->catalog, &log->directory, s);
+      STEP(log->io, "seal/done");
+    }
+  }
+  sync_lead_give(log, lead);
+  return error;
+}
+
 duralog_error background_seal(struct duralog *log) {
   duralog_error error = DURALOG_OK;
-  while (!error && atomic_load(&log->seal_next) < atomic_load(&log->active)) {
-    uint64_t number = atomic_load(&log->seal_next);
-    struct segment *s;
-    struct segment_failure why;
-    uint32_t lead = sync_lead_take(log);
-    if (atomic_load(&log->poisoned)) {
-      error = DURALOG_E_POISONED;
-    } else if (atomic_load(&log->seal_next) != number) {
-      ; /* another tick did it */
-    } else if (catalog_pin(&log->catalog, &log->directory, number, &s, &why) !=
-               CATALOG_OK) {
-      error = log_poison(log, EIO, NULL, "a segment vanished");
-    } else {
-      error = seal_one(log, s);
-      catalog_unpin(&log->catalog, &log->directory, s);
-      if (!error) { /* the writer's own pin */
-        atomic_store(&log->seal_next, number + 1);
-        catalog_unpin(&log->catalog, &log->directory, s);
-        STEP(log->io, "seal/done");
-      }
-    }
-    sync_lead_give(log, lead);
-  }
+  while (!error && atomic_load(&log->seal_next) < atomic_load(&log->active))
+    error = seal_oldest(log);
   return error;
 }
 
@@ -309,7 +315,8 @@ static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
  * When finished segments are to be sealed. Where nothing syncs, sealing writes
  * a whole segment, and preparing the next one waits behind it in the disk's
  * queue: so it waits for a pause, and a burst of a few segments runs at the
- * speed of memory.
+ * speed of memory. Longer ones are sealed one for each that is finished, not
+ * all at once: the next one must get its turn at the disk.
  */
 static uint64_t seal_deadline(const struct duralog *log) {
   enum { BACKLOG_MAX = 8, PAUSE_NS = 100 * 1000 * 1000 };
@@ -325,8 +332,8 @@ static uint64_t seal_deadline(const struct duralog *log) {
 static duralog_error background_sync(struct duralog *log) {
   if (atomic_load(&log->poisoned)) return DURALOG_E_POISONED;
   duralog_error error = sync_by_policy(log);
-  if (!error && seal_deadline(log) <= log->io->now(log->io))
-    error = background_seal(log);
+  while (!error && seal_deadline(log) <= log->io->now(log->io))
+    error = seal_oldest(log);
   return error;
 }
 
