@@ -295,6 +295,7 @@ void sim_file_sync_part(struct sim_file *f, uint64_t from, uint64_t to) {
   if (f->cache != f->disk) sync_dirty(f, f->disk, f->cache, first, end);
 }
 
+/* Also of a part: all that is dirty is lost, which is harsher than a kernel. */
 int sim_file_sync_fails(struct sim_disk *disk, struct sim_file *f) {
   if (f->seen) file_look(f);
   if (disk->fs == SIM_JOURNAL && !f->late_error) {

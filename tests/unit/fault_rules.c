@@ -165,6 +165,9 @@ const char *rules_benign(const struct fault_case *c) {
   /* Only settling can do without memory. */
   if (is(c, "io/alloc") && c->plot != PLOT_UNCLEAN) return NULL;
   if (is(c, "io/file_read") && c->plot != PLOT_SALVAGE) return NULL;
+  /* Only records that are durable before their append returns are written. */
+  if (is(c, "io/file_write") && c->mode != MODE_EACH && c->mode != MODE_STRICT)
+    return NULL;
   for (size_t i = 0; i < COUNT_OF(benign); i++)
     if (is(c, benign[i].point) &&
         (!benign[i].error || benign[i].error == c->error)) {

@@ -180,6 +180,32 @@ static void refused_hints_are_counted(void **state) {
   }
 }
 
+/* A lone durable append writes its record; where that fails it is stored, and
+ * as durable. */
+static void a_record_that_was_stored_instead_is_counted(void **state) {
+  (void)state;
+  struct world w;
+  begin(&w);
+  assert_int_equal(duralog_close(&w.log), DURALOG_OK);
+  w.options.durability = (duralog_durability){.pagecache = false};
+  reopen(&w);
+  assert_int_equal(append(&w), DURALOG_OK);
+  assert_int_equal(stats(&w).retries, 0);
+  fiu_enable("io/file_write", 1, (void *)(intptr_t)EFBIG, 0);
+  assert_int_equal(append(&w), DURALOG_OK);
+  fiu_disable("io/file_write");
+  duralog_stats s = stats(&w);
+  assert_int_equal(s.retries, 1);
+  for (int e = 0; e < DURALOG_STATS_ERRORS; e++)
+    assert_int_equal(s.errors[e], 0);
+  sim_restart(w.sim, 0);
+  reopen(&w);
+  duralog_watermarks marks = {.struct_size = sizeof marks};
+  assert_int_equal(duralog_get_watermarks(w.log, &marks), DURALOG_OK);
+  assert_int_equal(marks.end, 2);
+  end(&w, DURALOG_OK);
+}
+
 static void preparing_that_failed_is_counted_and_tried_again(void **state) {
   (void)state;
   struct world w;
@@ -258,6 +284,7 @@ int main(void) {
       cmocka_unit_test(interrupted_transfers_are_counted),
       cmocka_unit_test(parts_are_counted_without_the_end_of_the_file),
       cmocka_unit_test(refused_hints_are_counted),
+      cmocka_unit_test(a_record_that_was_stored_instead_is_counted),
       cmocka_unit_test(preparing_that_failed_is_counted_and_tried_again),
       cmocka_unit_test(an_append_that_prepares_itself_comes_late),
       cmocka_unit_test(a_failed_sync_counts_for_each_call_it_fails),

@@ -2,7 +2,7 @@
  *
  * Which part of a segment each sync is of: where records are synced many at a
  * time all that was stored since the last one and nothing ahead of the tail,
- * otherwise the whole file.
+ * otherwise the whole file. And that pages are faulted in ahead of the tail.
  */
 #include "format.h"
 #include "frame.h"
@@ -35,6 +35,15 @@ static int noted_sync(io_env *io, int file, const struct io_part *part,
   return inner->file_sync(inner, file, part, why);
 }
 
+static uint64_t populated; /* bytes, for writing */
+
+static int noted_populate(io_env *io, void *address, uint64_t bytes,
+                          bool for_writing) {
+  io_env *inner = sim_environment(io->world);
+  if (for_writing) populated += bytes;
+  return inner->populate(inner, address, bytes, for_writing);
+}
+
 struct world {
   struct sim *sim;
   struct duralog_environment io;
@@ -46,11 +55,20 @@ static void begin(struct world *w, const duralog_options *how) {
   w->sim = world_new();
   w->io = *sim_environment(w->sim);
   w->io.file_sync = noted_sync;
+  w->io.populate = noted_populate;
   w->options = *how;
   w->options.struct_size = sizeof w->options;
   w->options.segment_bytes = SEGMENT_BYTES;
   w->options.host_driven = true;
   w->options.environment = &w->io;
+  assert_int_equal(duralog_open(DIRECTORY, &w->options, &w->log, NULL, NULL),
+                   DURALOG_OK);
+  sync_count = 0;
+  populated = 0;
+}
+
+static void reopen(struct world *w) {
+  assert_int_equal(duralog_close(&w->log), DURALOG_OK);
   assert_int_equal(duralog_open(DIRECTORY, &w->options, &w->log, NULL, NULL),
                    DURALOG_OK);
   sync_count = 0;
@@ -98,10 +116,7 @@ static void an_epoch_is_within_its_part(void **unused) {
   (void)unused;
   begin(&w, &ten);
   append(&w, 10);
-  assert_int_equal(duralog_close(&w.log), DURALOG_OK);
-  assert_int_equal(duralog_open(DIRECTORY, &w.options, &w.log, NULL, NULL),
-                   DURALOG_OK);
-  sync_count = 0;
+  reopen(&w);
   append(&w, 1);
   size_t i = 0;
   while (i < sync_count && syncs[i].why != IO_SYNC_EPOCH) i++;
@@ -169,8 +184,35 @@ static void elsewhere_syncs_are_of_the_whole_file(void **unused) {
   }
 }
 
+/* Also in a log opened again, where somebody looked before whether there is
+ * something to do. */
+static void from_the_first_append_on_pages_are_faulted_in(void **unused) {
+  const duralog_options modes[] = {{.durability.pagecache = true},
+                                   {.durability.sync_interval_ms = 1000},
+                                   {.durability.sync_every_records = 10}};
+  (void)unused;
+  for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+    struct world w;
+    int64_t in_ms = 1;
+    begin(&w, &modes[m]);
+    append(&w, 1);
+    reopen(&w);
+    populated = 0;
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+    assert_int_equal(populated, 0); /* opening takes no space */
+    append(&w, 1);
+    assert_int_equal(duralog_next_deadline(w.log, &in_ms), DURALOG_OK);
+    assert_int_equal(in_ms, 0);
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+    assert_in_range(populated, SEGMENT_BYTES - 2 * SEGMENT_HEADER_BYTES,
+                    SEGMENT_BYTES);
+    end(&w);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(from_the_first_append_on_pages_are_faulted_in),
       cmocka_unit_test(a_part_goes_on_where_the_last_one_ended),
       cmocka_unit_test(an_epoch_is_within_its_part),
       cmocka_unit_test(a_mark_goes_out_with_the_part_behind_it),
