@@ -78,9 +78,11 @@
  * MANNERS
  *   The library never exits, aborts or prints, installs no signal handler
  *   unless it is asked to (duralog_guard_install), blocks no signal of the host
- *   (its own thread blocks all), and keeps no state outside its handles but the
+ *   (its own threads block all), and keeps no state outside its handles but the
  *   list of open logs that guards against fork and double opening, and that
- *   guard.
+ *   guard. Its threads run as SCHED_BATCH, and on other processors than the one
+ *   that the log was last appended on, as far as the host lets them: whoever
+ *   sets a thread's processors, before or after, is obeyed.
  */
 #ifndef DURALOG_H
 #define DURALOG_H
@@ -544,8 +546,8 @@ DURALOG_API duralog_error duralog_get_watermarks(const duralog *log,
 
 /*
  * host_driven: do the background work that is due: interval syncs, preparing
- * the next segment, sealing finished ones. Otherwise the library's own thread
- * does it and a tick only does it sooner. Waits for the disk. While a
+ * the next segment, sealing finished ones. Otherwise the library's own threads
+ * do it and a tick only does it sooner. Waits for the disk. While a
  * reservation is out nothing is prepared; that is due when it has ended.
  *   READ_ONLY, FORKED, CLOSED
  *   FULL, RESOURCES, IO  the next segment could not be prepared; tried again

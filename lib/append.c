@@ -437,6 +437,13 @@ static void publish(struct duralog *log, uint64_t first, uint64_t durable) {
   STEP(log->io, "append/published");
 }
 
+/* Wake a thread that works behind the appends, and say what to keep off. */
+static void kick_worker(struct duralog *log, enum worker_kind kind) {
+  atomic_store_explicit(&log->appends_on, log->io->processor(log->io),
+                        memory_order_relaxed);
+  log_kick(log, kind);
+}
+
 /* In other processes. Not reordered with `end` by the compiler; by the
  * processor it is up to the sleeper, which makes a fence here. */
 static ALWAYS_INLINE void wake_other_processes(struct duralog *log) {
@@ -462,7 +469,7 @@ static ALWAYS_INLINE void wake_those_who_asked(struct duralog *log,
   bool clocked = log->policy.interval_ns != NONE || log->host_policy;
   if ((wanted & ATTENTION_SYNCER) && clocked &&
       atomic_load(&log->durable) >= first)
-    log_kick(log, WORKER_SYNCER);
+    kick_worker(log, WORKER_SYNCER);
 }
 
 /* What one append asks for. */
@@ -505,7 +512,7 @@ static ALWAYS_INLINE duralog_error lock_with_room(struct duralog *log,
       if (next) {
         tail_roll(log, next, log->tail.epoch);
         append_unlock(log);
-        log_kick(log, WORKER_SYNCER); /* to seal */
+        kick_worker(log, WORKER_SYNCER); /* to seal */
         continue;
       }
       append_unlock(log);
@@ -543,7 +550,7 @@ static ALWAYS_INLINE void finish(struct duralog *log, uint64_t payload_bytes,
   wake_other_processes(log);
   if (UNLIKELY(kick)) {
     atomic_store(&log->prepare_wanted, true);
-    log_kick(log, WORKER_PREPARER);
+    kick_worker(log, WORKER_PREPARER);
   }
 }
 
@@ -694,7 +701,7 @@ static void trigger_sync(struct duralog *log, const struct appended *a) {
   s.end_bytes = a->end_bytes;
   if (policy_deadline(&log->policy, &s) == 0 &&
       (log->host_driven || !atomic_exchange(&log->sync_wanted, true)))
-    log_kick(log, WORKER_SYNCER);
+    kick_worker(log, WORKER_SYNCER);
 }
 
 duralog_error append_wait(struct duralog *log, duralog_level level,

@@ -369,6 +369,24 @@ static void worker_run(struct duralog *log,
 }
 
 /*
+ * Off the processor that the log is appended on. Whose sleep ends by an
+ * interrupt there is often left on it though another is idle (the kernel takes
+ * an idle virtual one for one that its host has taken away), and has its turn
+ * at the next tick, 4 ms away, after each of its sleeps. Measured on two
+ * virtual cores, 1 M appends a second: of the first ten segments of 1 MiB five
+ * came late, now none; with a sync every 10 ms the delay at p99.9, against the
+ * schedule, 2.5 of RAW's, now 0.24.
+ */
+static void keep_off_appends(struct worker *worker) {
+  struct duralog *log = worker->log;
+  uint32_t processor =
+      atomic_load_explicit(&log->appends_on, memory_order_relaxed);
+  if (processor == worker->keeps_off) return;
+  worker->keeps_off = processor;
+  log->io->keep_off(log->io, &worker->processors, processor);
+}
+
+/*
  * Two, each a loop around one half of a tick: sealing a segment can take as
  * long as the disk needs for all of it, and the next one must be ready before.
  *
@@ -385,6 +403,7 @@ static void worker_loop(struct worker *worker,
     bool syncs = worker == &log->workers[WORKER_SYNCER];
     _Atomic uint32_t *word = syncs ? &log->control->sync_word : &worker->word;
     uint32_t value = atomic_load(word);
+    keep_off_appends(worker);
     worker_run(log, body);
     uint64_t until = NONE;
     if (syncs) {

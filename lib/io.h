@@ -63,6 +63,11 @@ enum {
   IO_SCRATCH = 4 /* of no worth after a crash: never synced, never trusted */
 };
 
+/* What a thread that keeps off processors has to remember; zeros at first. */
+struct io_processors {
+  uint64_t allowed[16], ours[16];
+};
+
 /* Bytes of a mapping. */
 struct io_range {
   const void *from;
@@ -190,6 +195,11 @@ struct duralog_environment {
   void (*thread_join)(io_env *, void *thread);
   /* A name for the calling thread, not 0, that no other living one has. */
   uint64_t (*thread_self)(io_env *);
+  /* The processor that the caller runs on, from 1; 0: not known. And for a
+   * thread of thread_start, which owns `memory`: run on others, if the host
+   * allows it any. A hint. */
+  uint32_t (*processor)(io_env *);
+  void (*keep_off)(io_env *, struct io_processors *memory, uint32_t processor);
 
   /* A word that changes in a forked child: compare with its value at open. */
   const _Atomic uint32_t *(*owner_word)(io_env *);

@@ -449,6 +449,13 @@ static void fault_thread_join(io_env *io, void *thread) {
 static uint64_t fault_thread_self(io_env *io) {
   return inner(io)->thread_self(inner(io));
 }
+static uint32_t fault_processor(io_env *io) {
+  return inner(io)->processor(inner(io));
+}
+static void fault_keep_off(io_env *io, struct io_processors *memory,
+                           uint32_t processor) {
+  inner(io)->keep_off(inner(io), memory, processor);
+}
 static const _Atomic uint32_t *fault_owner_word(io_env *io) {
   return fiu_fail("io/owner_word") ? NULL : inner(io)->owner_word(inner(io));
 }
@@ -514,6 +521,8 @@ io_env *io_fault_around(struct io_fault *fault, io_env *around) {
                       .thread_start = fault_thread_start,
                       .thread_join = fault_thread_join,
                       .thread_self = fault_thread_self,
+                      .processor = fault_processor,
+                      .keep_off = fault_keep_off,
                       .owner_word = fault_owner_word,
                       .step = fault_step}};
   return &fault->environment;

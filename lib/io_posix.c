@@ -714,6 +714,28 @@ static uint64_t posix_thread_self(io_env *io) {
   return (uint64_t)(uintptr_t)pthread_self();
 }
 
+static uint32_t posix_processor(io_env *io) {
+  (void)io;
+  return (uint32_t)(sched_getcpu() + 1);
+}
+
+/* What the host has set, for all its threads or for this one, stands: a mask
+ * that is not the one set here is the host's new one. */
+static void posix_keep_off(io_env *io, struct io_processors *memory,
+                           uint32_t processor) {
+  _Static_assert(sizeof(cpu_set_t) == sizeof memory->ours, "a mask's bytes");
+  cpu_set_t found, wanted;
+  (void)io;
+  if (processor == 0 || sched_getaffinity(0, sizeof found, &found)) return;
+  if (memcmp(&found, memory->ours, sizeof found) != 0)
+    memcpy(memory->allowed, &found, sizeof found);
+  memcpy(&wanted, memory->allowed, sizeof wanted);
+  CPU_CLR((size_t)processor - 1, &wanted);
+  /* Refused where nothing is left. */
+  if (sched_setaffinity(0, sizeof wanted, &wanted) == 0)
+    memcpy(memory->ours, &wanted, sizeof wanted);
+}
+
 static void posix_thread_join(io_env *io, void *thread) {
   (void)io;
   struct posix_thread *t = thread;
@@ -771,6 +793,8 @@ io_env *io_posix(void) {
       .thread_start = posix_thread_start,
       .thread_join = posix_thread_join,
       .thread_self = posix_thread_self,
+      .processor = posix_processor,
+      .keep_off = posix_keep_off,
       .owner_word = posix_owner_word,
   };
   return &environment;

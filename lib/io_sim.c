@@ -504,6 +504,11 @@ static uint64_t op_thread_self(io_env *io) {
   return 1;
 }
 
+static uint32_t op_processor(io_env *io) {
+  (void)io;
+  return 0;
+}
+
 static const _Atomic uint32_t *op_owner_word(io_env *io) {
   (void)io;
   return &owner;
@@ -576,6 +581,7 @@ static const struct duralog_environment operations = {
     .event_set = op_event_set,
     .thread_start = op_thread_start,
     .thread_self = op_thread_self,
+    .processor = op_processor,
     .owner_word = op_owner_word,
     .step = op_step,
 };

@@ -451,6 +451,11 @@ static uint64_t threads_self(io_env *io) {
   return (uint64_t)(world(io)->current + 2); /* -1: before and after the run */
 }
 
+static uint32_t threads_processor(io_env *io) {
+  (void)io;
+  return 0;
+}
+
 static int threads_file_sync(io_env *io, int file, const struct io_part *part,
                              enum io_sync_reason why) {
   struct threads *t = world(io);
@@ -628,6 +633,7 @@ static const struct duralog_environment operations = {
     .thread_start = threads_start,
     .thread_join = threads_join,
     .thread_self = threads_self,
+    .processor = threads_processor,
     .owner_word = threads_owner_word,
     .step = threads_step,
 };

@@ -55,6 +55,8 @@ struct worker {
   struct duralog *log;
   void *thread; /* NULL: not running */
   _Atomic uint32_t word;
+  uint32_t keeps_off; /* a processor, from 1 */
+  struct io_processors processors;
 };
 
 /* A segment, as far as it can be told from its neighbours, and a position in
@@ -216,6 +218,7 @@ struct duralog {
 
   struct worker workers[WORKERS];
   _Atomic bool stop_workers;
+  _Atomic uint32_t appends_on; /* the processor of the last that kicked one */
 
   _Atomic uint32_t readers; /* open readers, holds and watches */
 
