@@ -66,6 +66,8 @@ static inline uint64_t tail_place(uint64_t number, uint64_t position) {
   return number << 32 | position;
 }
 
+enum { PAD_BLOCK_BYTES = 4096 };
+
 /* Where the next frame goes. */
 struct tail {
   struct segment *segment;
@@ -320,17 +322,30 @@ duralog_error append_in_place(struct duralog *, uint64_t size,
 duralog_error append_wait(struct duralog *, duralog_level,
                           const struct appended *);
 
-/* With the append lock: place the tail in a started segment; write a ROLL and
- * go on in `next`, in that epoch; write an EPOCH frame. */
+/* ---- tail.c: with the append lock ---- */
+
+/* Place the tail in a started segment; write a ROLL and go on in `next`, in
+ * that epoch; write an EPOCH frame. */
 void tail_enter(struct duralog *, struct segment *, const struct walk *);
 void tail_start(struct duralog *, struct segment *, uint64_t epoch);
 void tail_roll(struct duralog *, struct segment *next, uint64_t epoch);
 void tail_epoch(struct duralog *, uint64_t epoch);
 void tail_pad(struct duralog *);
-bool tail_fits(const struct duralog *, uint64_t bytes);
-/* The same behind an EPOCH frame. */
-bool tail_epoch_fits(const struct duralog *, uint64_t bytes);
 void tail_read_clock(struct duralog *, uint64_t tick);
+
+static inline bool tail_fits(const struct duralog *log, uint64_t bytes) {
+  return log->tail.position + bytes <= log->tail.limit;
+}
+/* The same behind a PAD; and behind an EPOCH frame, with a PAD if there will be
+ * one. */
+bool tail_padded_fits(const struct duralog *, uint64_t bytes);
+bool tail_epoch_fits(const struct duralog *, uint64_t bytes);
+
+/* How far `durable` is behind, as a frame says it. */
+static inline uint16_t tail_lag(uint64_t offset, uint64_t durable) {
+  uint64_t lag = offset - durable;
+  return lag < FRAME_LAG_UNKNOWN ? (uint16_t)lag : FRAME_LAG_UNKNOWN;
+}
 
 /* ---- reserve.c ---- */
 
