@@ -16,6 +16,16 @@
  * begins with it. What a power loss took from an earlier epoch can then never
  * be confused with what is written over it (I3, I8). Taking away the clean
  * mark comes before, with a sync of its own.
+ *
+ * Writing ahead. Blocks that were allocated and never written are marked so in
+ * the file system, and the first sync of records in one has to change that: one
+ * sync in thirty-two with 100-byte records, each with 4 KiB. So where each
+ * append is synced, the blocks ahead of the tail are written once before, as
+ * they are: made dirty in the mapping, which changes no byte, so that appends
+ * may come to them meanwhile, and synced. Measured, appends of 100 bytes, 1 KB
+ * and 4 KB by one thread, us each without and with it: ext4 with a journal 171
+ * and 140, 200 and 145, 400 and 170; without one 75 and 72, 95 and 85, 137 and
+ * 90. PostgreSQL fills its WAL with zeros for the same reason (wal_init_zero).
  */
 #include <errno.h>
 
@@ -24,7 +34,11 @@
 enum {
   POPULATE_AHEAD_BYTES = 2 << 20, /* where something syncs: what is dirtied
                                    * ahead is written twice */
-  POPULATE_IDLE_BYTES = 8 << 20
+  POPULATE_IDLE_BYTES = 8 << 20,
+  WRITE_AHEAD_BYTES = 1 << 20,
+  WRITE_AHEAD_BYTES_MIN = 64 << 10, /* in a segment just begun */
+  WRITE_AHEAD_PIECE_BYTES = 128 << 10, /* another's sync waits for that much */
+  WRITE_AHEAD_SYNC_BYTES_MAX = 16 << 10
 };
 
 /* ---- preparing ---- */
@@ -240,10 +254,43 @@ static duralog_error sync_by_policy(struct duralog *log) {
 static uint64_t populate_to(const struct duralog *log, const struct segment *s,
                             uint64_t position) {
   bool by_count = log->policy.records != NONE || log->policy.bytes != NONE;
-  if (log->small_device || (by_count && !log->syncs_parts)) return 0;
   uint64_t to = position + POPULATE_AHEAD_BYTES;
+  if (log->writes_ahead)
+    to = position + min_u64(max_u64(position / 2, WRITE_AHEAD_BYTES_MIN),
+                            WRITE_AHEAD_BYTES);
+  else if (log->small_device || (by_count && !log->syncs_parts))
+    return 0;
   if (log->policy_idle) to = 3 * position + POPULATE_IDLE_BYTES;
   return min_u64(to & ~UINT64_C(4095), s->bytes);
+}
+
+/* With the append lock: whether the syncs since the last time were of so few
+ * bytes each that finding their blocks written is worth writing them twice. */
+static bool syncs_are_small(struct duralog *log) {
+  uint64_t bytes = log->tail.bytes - log->ahead_bytes;
+  uint32_t number = atomic_load(&log->lead.number);
+  uint32_t syncs = number - log->ahead_syncs;
+  log->ahead_bytes = log->tail.bytes;
+  log->ahead_syncs = number;
+  return bytes <= (uint64_t)WRITE_AHEAD_SYNC_BYTES_MAX * syncs;
+}
+
+/* In pieces, each by itself under the lock of what is prepared. Populating is a
+ * hint; a failed sync may be that of records, too. */
+static duralog_error write_ahead(struct duralog *log, const struct segment *s,
+                                 uint64_t from, uint64_t to) {
+  duralog_error error = DURALOG_OK;
+  while (!error && from < to && !atomic_load(&log->stop_workers)) {
+    uint64_t end = min_u64(from + WRITE_AHEAD_PIECE_BYTES, to);
+    struct io_part part = {.map = s->map, .from = from, .to = end};
+    mutex_lock(log->io, &log->prepare);
+    (void)log->io->populate(log->io, s->map + from, end - from, true);
+    STEP(log->io, "prepare/dirty");
+    error = sync_segment(log, s, &part, IO_SYNC_AHEAD);
+    mutex_unlock(log->io, &log->prepare);
+    from = end;
+  }
+  return error;
 }
 
 /* A successor, once an eighth is used: early enough for any rate (preparing
@@ -290,15 +337,22 @@ static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
   uint64_t position = t->position;
   uint64_t from = max_u64(s->populated, position & ~UINT64_C(4095));
   uint64_t to = started ? populate_to(log, s, position) : 0;
-  if (to > from) s->populated = to;
+  bool ahead = to > from;
+  if (ahead && log->writes_ahead) /* not page by page, at each tick */
+    ahead = (from <= position + (to - position) / 2 || to == s->bytes) &&
+            syncs_are_small(log);
+  if (ahead) s->populated = to;
   catalog_pin_again(s);
   append_unlock(log);
 
-  if (to > from) {
-    (void)log->io->populate(log->io, s->map + from, to - from, true);
+  if (ahead) {
+    if (log->writes_ahead)
+      error = write_ahead(log, s, from, to);
+    else
+      (void)log->io->populate(log->io, s->map + from, to - from, true);
     STEP(log->io, "prepare/populated");
   }
-  if (started && wants_successor(log, s, position)) error = prepare_next(log);
+  if (!error && started && wants_successor(log, s, position)) error = prepare_next(log);
   if (error && error != DURALOG_E_POISONED)
     counter_add(&log->counts.failed_preparations, 1);
 

@@ -33,6 +33,7 @@
   X(CLEAN, "clean")         /* the clean mark, after all data */              \
   X(WATERMARK, "watermark") /* strict mode: evidence before the promise */    \
   X(SEAL, "seal")           /* the seal of a finished segment */              \
+  X(AHEAD, "ahead")         /* blocks ahead of the tail: for speed alone */   \
   X(SEGMENT, "segment")     /* header and size of a new segment */            \
   X(SEGMENT_NAME, "segment-name")                                             \
   X(META, "meta") /* the meta file */                                         \

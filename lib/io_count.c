@@ -18,6 +18,7 @@ enum duralog_sync_kind io_sync_kind(enum io_sync_reason why) {
     case IO_SYNC_WATERMARK: return DURALOG_SYNC_MARK;
     case IO_SYNC_FINISHED:
     case IO_SYNC_SEAL: return DURALOG_SYNC_SEAL;
+    case IO_SYNC_AHEAD:
     case IO_SYNC_SEGMENT:
     case IO_SYNC_SEGMENT_NAME: return DURALOG_SYNC_SEGMENT;
     case IO_SYNC_GROUPS_NAME:

@@ -144,6 +144,7 @@ const struct io_fault_point io_fault_points[] = {
     STEP_POINT("prepare/begin"),
     STEP_POINT("prepare/created"),
     STEP_POINT("prepare/listed"),
+    STEP_POINT("prepare/dirty"),
     STEP_POINT("prepare/populated"),
     STEP_POINT("prepare/ready"),
     STEP_POINT("recover/adopted"),

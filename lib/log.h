@@ -151,6 +151,7 @@ struct duralog {
   bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
   bool syncs_parts; /* of the active segment: what was appended since */
+  bool writes_ahead; /* blocks, before records come to them (background.c) */
   duralog_sync_wanted *host_policy; /* NULL where it would never be asked */
   void *host_policy_context;
   uint8_t boot_id[16];
@@ -206,6 +207,10 @@ struct duralog {
                                    * that does not wait, by the host's policy */
   _Atomic bool prepare_wanted;    /* by an append: the tail came to `kick_at` */
   _Atomic uint64_t host_asked_at; /* by the clock, and not by an append */
+
+  /* With the append lock: when blocks were to be written ahead the last time. */
+  uint64_t ahead_bytes; /* of the log */
+  uint32_t ahead_syncs; /* number of the sync */
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
@@ -368,6 +373,9 @@ void sync_lead_give(struct duralog *, uint32_t number);
 
 /* Sync everything visible; the lead is held. */
 duralog_error sync_run(struct duralog *, enum io_sync_reason);
+/* One file, or a part of it; what fails poisons the log. `durable` stays. */
+duralog_error sync_segment(struct duralog *, const struct segment *,
+                           const struct io_part *, enum io_sync_reason);
 /* Sync finished segments up to and including this one; the lead is held. */
 duralog_error sync_finished(struct duralog *, uint64_t number);
 duralog_error sync_mark(struct duralog *, bool clean, enum io_sync_reason);

@@ -56,6 +56,7 @@ void options_apply(struct duralog *log, const duralog_options *o) {
   log->durable_each = policy_durable_each(&log->policy);
   log->syncs_parts =
       !log->policy_idle && !log->durable_each && !o->strict && !o->pad_syncs;
+  log->writes_ahead = log->durable_each && !o->small_device;
   log->host_policy = log->durable_each ? NULL : o->sync_wanted;
   log->host_policy_context = o->sync_wanted_context;
   log->segment_bytes = o->segment_bytes;

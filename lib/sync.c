@@ -122,9 +122,8 @@ uint32_t sync_lead_take(struct duralog *log) {
 
 /* ---- what a sync does ---- */
 
-static duralog_error sync_file(struct duralog *log, const struct segment *s,
-                               const struct io_part *part,
-                               enum io_sync_reason why) {
+duralog_error sync_segment(struct duralog *log, const struct segment *s,
+                        const struct io_part *part, enum io_sync_reason why) {
   char name[NAME_BYTES];
   STEP(log->io, "sync/file");
   int result = log->io->file_sync(log->io, s->file, part, why);
@@ -253,7 +252,7 @@ static duralog_error sync_active(struct duralog *log, const struct segment *s,
   uint64_t from = lead->part_segment == s->number ? lead->part_end : 0;
   if (why == IO_SYNC_DATA && !lead->mark_stored) part.from = from;
   if (known) let_go(log, s, max_u64(from, SEGMENT_HEADER_BYTES), part.to);
-  duralog_error error = sync_file(log, s, known ? &part : NULL, why);
+  duralog_error error = sync_segment(log, s, known ? &part : NULL, why);
   if (error) return error;
   lead->part_segment = s->number;
   lead->part_end = known ? part.to : 0;
@@ -277,7 +276,7 @@ static duralog_error sync_segments(struct duralog *log, const struct capture *c,
      * a third of all time at full speed). */
     if (n < active) (void)log->io->depopulate(log->io, s->map, s->bytes);
     duralog_error error =
-        n < active ? sync_file(log, s, NULL, why) : sync_active(log, s, c, why);
+        n < active ? sync_segment(log, s, NULL, why) : sync_active(log, s, c, why);
     if (!error && n < active) { /* finished: nothing but its seal will follow */
       s->data_synced = true;
       lead->first_unsynced = n + 1;
@@ -357,7 +356,7 @@ static duralog_error mark_durable(struct duralog *log, uint64_t durable,
     return log_poison(log, EIO, NULL, "a segment vanished");
   duralog_error error = store_mark(log, s, durable, clean);
   if (!error && why != IO_SYNC_REASON_COUNT)
-    error = sync_file(log, s, NULL, why);
+    error = sync_segment(log, s, NULL, why);
   catalog_unpin(&log->catalog, &log->directory, s);
   return error;
 }

@@ -39,7 +39,7 @@ comm -23 "$work/steps" "$work/step_points" | sed 's/$/ has no point/' | claim ev
 comm -13 "$work/steps" "$work/step_points" | sed 's/$/ is no step/' | claim every_step_point_is_a_step
 
 # What cannot fail; syncs are points by their reason; file_open is two.
-cannot_fail='now now_coarse wall_ms free unlock wake wake_shared thread_join thread_self event_set step'
+cannot_fail='now now_coarse wall_ms free unlock wake wake_shared thread_join thread_self processor keep_off event_set step'
 syncs='dir_sync dir_sync_parent file_sync'
 for call in $(comm -23 "$work/calls" "$work/call_points"); do
   case " $cannot_fail $syncs " in *" $call "*) ;; *) echo "$call has no point" ;; esac

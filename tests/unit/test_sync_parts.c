@@ -2,7 +2,8 @@
  *
  * Which part of a segment each sync is of: where records are synced many at a
  * time all that was stored since the last one and nothing ahead of the tail,
- * otherwise the whole file. And that pages are faulted in ahead of the tail.
+ * otherwise the whole file. And that pages are faulted in ahead of the tail, or
+ * blocks written.
  */
 #include "format.h"
 #include "frame.h"
@@ -210,6 +211,95 @@ static void from_the_first_append_on_pages_are_faulted_in(void **unused) {
   }
 }
 
+/* ---- blocks written ahead ---- */
+
+/* How far the log's blocks are written by now: the end of the last AHEAD. Each
+ * begins where the one before ended, and is of whole pages. */
+static uint64_t ahead_end(void) {
+  enum { PIECE_BYTES_MAX = 128 << 10 };
+  uint64_t end = 0;
+  for (size_t i = 0; i < sync_count; i++) {
+    const struct sync *s = &syncs[i];
+    if (s->why != IO_SYNC_AHEAD) continue;
+    assert_false(s->whole);
+    assert_int_equal(s->from % 4096, 0);
+    assert_in_range(s->to - s->from, 4096, PIECE_BYTES_MAX);
+    if (end) assert_int_equal(s->from, end);
+    end = s->to;
+  }
+  return end;
+}
+
+static size_t ahead_count(void) {
+  size_t count = 0;
+  for (size_t i = 0; i < sync_count; i++)
+    count += syncs[i].why == IO_SYNC_AHEAD;
+  return count;
+}
+
+/* From the first tick on no record comes to a block that was not written, and
+ * none is written long before; in few pieces, however often there is a tick. */
+static void where_each_is_synced_blocks_are_written_ahead(void **unused) {
+  const duralog_options each = {.durability.sync_every_records = 1};
+  struct world w;
+  (void)unused;
+  begin(&w, &each);
+  append(&w, 1);
+  assert_int_equal(ahead_count(), 0); /* by the background alone */
+  uint64_t position = position_behind(1);
+  while (position + frame_bytes(RECORD_BYTES) < SEGMENT_BYTES - 4096) {
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+    append(&w, 1);
+    position += frame_bytes(RECORD_BYTES);
+    assert_true(ahead_end() >= position);
+    assert_true(ahead_end() <= position + position / 2 + (64 << 10));
+  }
+  assert_int_equal(ahead_end(), SEGMENT_BYTES);
+  assert_int_equal(populated, SEGMENT_BYTES - SEGMENT_HEADER_BYTES);
+  assert_true(ahead_count() < 20);
+  end(&w);
+}
+
+/* Batches of 64 KB, and then records again. */
+static void not_where_a_sync_is_of_many_bytes(void **unused) {
+  const duralog_options each = {.durability.sync_every_records = 1};
+  static const char data[RECORD_BYTES];
+  duralog_entry batch[64];
+  struct world w;
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(batch); i++)
+    batch[i] = (duralog_entry){.data = data, .size = sizeof data};
+  begin(&w, &each);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(duralog_append_batch(w.log, batch, COUNT_OF(batch),
+                                          DURALOG_LEVEL_DEFAULT, NULL),
+                     DURALOG_OK);
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+  }
+  assert_int_equal(ahead_count(), 0);
+  append(&w, 10);
+  assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+  assert_true(ahead_end() >= position_behind(4 * COUNT_OF(batch) + 10));
+  end(&w);
+}
+
+static void in_other_modes_no_blocks_are_written_ahead(void **unused) {
+  const duralog_options modes[] = {
+      {.durability.sync_every_records = 10},
+      {.durability.pagecache = true},
+      {.durability.sync_interval_ms = 10},
+      {.durability.sync_every_records = 1, .small_device = true}};
+  (void)unused;
+  for (size_t m = 0; m < COUNT_OF(modes); m++) {
+    struct world w;
+    begin(&w, &modes[m]);
+    append(&w, 30);
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+    assert_int_equal(ahead_count(), 0);
+    end(&w);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(from_the_first_append_on_pages_are_faulted_in),
@@ -218,6 +308,9 @@ int main(void) {
       cmocka_unit_test(a_mark_goes_out_with_the_part_behind_it),
       cmocka_unit_test(behind_a_roll_one_begins_with_the_header),
       cmocka_unit_test(elsewhere_syncs_are_of_the_whole_file),
+      cmocka_unit_test(where_each_is_synced_blocks_are_written_ahead),
+      cmocka_unit_test(not_where_a_sync_is_of_many_bytes),
+      cmocka_unit_test(in_other_modes_no_blocks_are_written_ahead),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
