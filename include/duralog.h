@@ -260,7 +260,8 @@ typedef struct duralog_options {
   bool copying_reads; /* readers pread into their own buffer and verify there:
                        * immune to what happens to a mapped page later, and no
                        * SIGBUS in reading; see duralog_guard_install */
-  bool small_device;  /* preset: 1 MiB segments, nothing populated ahead */
+  bool small_device;  /* preset: 1 MiB segments; of these no pages or blocks
+                       * are touched before records come to them */
 
   /* For tests: a simulated disk and clock. NULL is the operating system. */
   const duralog_environment *environment;
@@ -662,7 +663,8 @@ DURALOG_API duralog_error duralog_watch_close(duralog_watch **watch);
                          * what durable appends wait for */                 \
   X(MARK, "mark")       /* the clean mark; with strict the watermark */     \
   X(SEAL, "seal")       /* finished segments, as a whole, and their seal */ \
-  X(SEGMENT, "segment") /* preparing: a new segment and its name */         \
+  X(SEGMENT, "segment") /* preparing: a new segment and its name; where     \
+                         * each append is synced, blocks ahead of them */   \
   X(OPEN, "open")       /* creating, recovering, going on behind damage */  \
   X(GROUP, "group")     /* files and names of consumer groups */
 
