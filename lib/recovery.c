@@ -301,6 +301,20 @@ static bool data_begins_zero(const struct recovery_view *view) {
                   end - SEGMENT_HEADER_BYTES);
 }
 
+/* Whether the newest mark of the file that the log ends in says that it was
+ * closed right there. A mark is taken away, durably, before anything else is
+ * stored: so nothing follows then, whatever an older cut left behind. A damaged
+ * mark beside it might be a newer one. */
+static bool ends_clean(const struct recovering *r,
+                       const struct recovery_view *view) {
+  const struct recovery_input *in = r->in;
+  struct mark m = mark_newest(view->bytes, in->uuid, view->number), other;
+  return m.sequence != 0 && m.clean && m.durable == r->whole.offset &&
+         m.epoch == r->whole.epoch &&
+         mark_decode(&other, view->bytes, (int)((m.sequence + 1) % 2), in->uuid,
+                     view->number) != BLOCK_DAMAGED;
+}
+
 /* Everything behind the stop, in this and all later files. */
 static void weigh_rest(struct recovering *r) {
   const struct recovery_input *in = r->in;
@@ -324,7 +338,7 @@ static void weigh_rest(struct recovering *r) {
       epochs_add(r, &epochs, s.epoch);
     }
     bool cut_here = i == r->whole_view && r->whole_started;
-    if (i < r->whole_view) continue;
+    if (i < r->whole_view || (cut_here && ends_clean(r, view))) continue;
     if (!cut_here && started == BLOCK_EMPTY && data_begins_zero(view)) continue;
     struct scan scan = {
         .from = cut_here ? r->whole.position : SEGMENT_HEADER_BYTES,
@@ -426,15 +440,9 @@ static void finish(struct recovering *r) {
   if (r->whole_view >= in->count) return;
   const struct recovery_view *view = &in->views[r->whole_view];
   if (view_identity(in, view) != BLOCK_VALID) return;
-  struct mark m = mark_newest(view->bytes, in->uuid, view->number), other;
+  struct mark m = mark_newest(view->bytes, in->uuid, view->number);
   plan->marked_clean = m.sequence != 0 && m.clean;
-  /* A mark is taken away, durably, before anything else is stored: so where the
-   * newest one says clean nothing follows, whatever an older cut left there. A
-   * damaged mark beside it might be a newer one. */
-  plan->clean = plan->marked_clean && plan->verdict == RECOVERY_OK &&
-                m.durable == plan->end.offset && m.epoch == plan->end.epoch &&
-                mark_decode(&other, view->bytes, (int)((m.sequence + 1) % 2),
-                            in->uuid, view->number) != BLOCK_DAMAGED;
+  plan->clean = plan->verdict == RECOVERY_OK && ends_clean(r, view);
   if (plan->clean) plan->torn_bytes = 0;
   struct start s;
   if (m.sequence != 0)

@@ -363,6 +363,38 @@ static void a_clean_mark_before_the_end_is_not_believed(void **state) {
   image_free(im);
 }
 
+/* A torn record behind five, and a clean mark there: it hides the record if it
+ * is of that end and epoch, and no damaged one beside it may be newer. */
+static void no_other_clean_mark_hides_what_follows(void **state) {
+  (void)state;
+  enum { OF_THIS_END, OF_ANOTHER, OF_ANOTHER_EPOCH, BESIDE_DAMAGE, KINDS };
+  for (int kind = 0; kind < KINDS; kind++) {
+    struct image *im = image_new(1);
+    image_records(im, 5);
+    image_mark(im, false);
+    struct walk end = im->w;
+    if (kind == OF_ANOTHER) im->durable--;
+    if (kind == OF_ANOTHER_EPOCH) im->w.epoch++;
+    image_mark(im, true);
+    im->w = end;
+    image_record(im, 24, false);
+    image_at(im, 5)[0] ^= 1;
+    for (int slot = 0; slot < 2 && kind == BESIDE_DAMAGE; slot++) {
+      struct mark m;
+      uint8_t *page = im->segments[0];
+      if (mark_decode(&m, page, slot, im->uuid, im->views[0].number) ==
+              BLOCK_VALID &&
+          !m.clean)
+        page[MARK_AT + slot * SECTOR_BYTES] ^= 1;
+    }
+    struct recovery_plan plan = image_plan(im);
+    check_end(&plan, 5);
+    UNIT_CHECK(plan.clean == (kind == OF_THIS_END), "kind %d", kind);
+    UNIT_CHECK((plan.torn_bytes == 0) == plan.clean, "kind %d", kind);
+    image_free(im);
+  }
+}
+
 /* What an earlier life left behind its cut lies there until it is written
  * over. It makes no closed log an unclean one: a writer that believes so does
  * not take the clean mark away before its first store. */
@@ -493,6 +525,7 @@ int main(void) {
       cmocka_unit_test(a_start_that_does_not_follow_is_damage),
       cmocka_unit_test(a_clean_mark_says_that_nothing_follows),
       cmocka_unit_test(a_clean_mark_before_the_end_is_not_believed),
+      cmocka_unit_test(no_other_clean_mark_hides_what_follows),
       cmocka_unit_test(a_clean_mark_holds_before_what_an_older_cut_left),
       cmocka_unit_test(i20_after_a_clean_close_the_last_record_is_known_too),
       cmocka_unit_test(without_marks_the_start_says_who_wrote),
