@@ -284,10 +284,22 @@ static void a_tick_does_the_sync_that_another_process_asks_for(void **state) {
   end(&w);
 }
 
-/* The writer's sync fails and takes what it had not made durable with it; the
- * next writer gives the offsets to others, while the consumer lives. */
-static void lose_records_under_a_follower(struct world *w,
-                                          const duralog_consumer_options *o) {
+/* How an asynchronous commit went. */
+struct told {
+  int times;
+  uint64_t offset;
+  duralog_error error;
+};
+
+static void tell(void *context, uint64_t offset, duralog_error error) {
+  struct told *t = context;
+  *t = (struct told){t->times + 1, offset, error};
+}
+
+/* A consumer in another process has consumed 20 records, of which 10 are
+ * durable. */
+static duralog *consume_under_a_follower(struct world *w,
+                                         const duralog_consumer_options *o) {
   begin(w);
   sim_set_fs(w->sim, SIM_BTRFS);
   append(w, 10);
@@ -301,6 +313,12 @@ static void lose_records_under_a_follower(struct world *w,
   join(w, o);
   assert_int_equal(poll(w, 0), DURALOG_OK);
   assert_int_equal(status(w).position, 20);
+  return writer;
+}
+
+/* The writer's sync fails and takes what it had not made durable with it; the
+ * next writer gives the offsets to others, while the consumer lives. */
+static duralog *lose_records_under(struct world *w, duralog *writer) {
   sim_fail_sync(w->sim, 1, false);
   assert_int_equal(duralog_sync(writer), DURALOG_E_POISONED);
   assert_int_equal(duralog_close(&writer), DURALOG_E_POISONED);
@@ -308,6 +326,12 @@ static void lose_records_under_a_follower(struct world *w,
                    DURALOG_OK);
   for (int i = 0; i < 20; i++)
     assert_int_equal(duralog_append(writer, "other", 5, NULL), DURALOG_OK);
+  return writer;
+}
+
+static void lose_records_under_a_follower(struct world *w,
+                                          const duralog_consumer_options *o) {
+  duralog *writer = lose_records_under(w, consume_under_a_follower(w, o));
   assert_int_equal(duralog_sync(writer), DURALOG_OK);
 }
 
@@ -345,6 +369,61 @@ static void a_live_consumer_goes_back_by_itself_where_it_was_told_to(
   assert_int_equal(s.position, 13);
   assert_int_equal(commit(&w, DURALOG_LEVEL_DURABLE), DURALOG_OK);
   end(&w);
+}
+
+/* It waits for records to be durable that will never be. */
+static void a_pending_commit_is_told_of_the_divergence(void **state) {
+  (void)state;
+  struct world w;
+  struct told told = {.times = 0};
+  duralog_consumer_options o = manual();
+  duralog *writer = consume_under_a_follower(&w, &o);
+  assert_int_equal(
+      duralog_commit_async(w.consumer, DURALOG_POLLED, DURALOG_LEVEL_DURABLE,
+                           NULL, tell, &told),
+      DURALOG_OK);
+  writer = lose_records_under(&w, writer);
+  assert_int_equal(status(&w).pending, 1);
+  assert_int_equal(poll(&w, 0), DURALOG_E_EPOCH);
+  assert_true(status(&w).diverged);
+  assert_int_equal(status(&w).pending, 0);
+  assert_int_equal(told.times, 1);
+  assert_int_equal(told.offset, 20);
+  assert_int_equal(told.error, DURALOG_E_EPOCH);
+  assert_int_equal(duralog_sync(writer), DURALOG_OK); /* 20 is durable now */
+  assert_int_equal(duralog_consumer_seek(w.consumer, DURALOG_SEEK_OFFSET, 10),
+                   DURALOG_OK);
+  assert_int_equal(poll(&w, 0), DURALOG_OK);
+  assert_int_equal(told.times, 1);
+  assert_int_equal(committed(&w), DURALOG_NO_OFFSET);
+  end(&w);
+}
+
+/* The commit finds that what was consumed is gone; the poll says from where on,
+ * or goes back there. */
+static void an_automatic_commit_that_meets_a_divergence_commits_nothing(
+    void **state) {
+  (void)state;
+  for (int back = 0; back < 2; back++) {
+    struct world w;
+    duralog_consumer_options o = {.struct_size = sizeof o,
+                                  .commit_level = DURALOG_LEVEL_DURABLE,
+                                  .auto_commit_ms = 100,
+                                  .go_back = back == 1};
+    lose_records_under_a_follower(&w, &o);
+    sim_advance(w.sim, 200 * NS_PER_MS);
+    assert_int_equal(poll(&w, 0), back ? DURALOG_OK : DURALOG_E_EPOCH);
+    duralog_consumer_status s = status(&w);
+    assert_true(s.diverged == (back == 0) && s.divergences == 1);
+    assert_int_equal(s.diverged_from, 20);
+    assert_int_equal(s.divergence, 10);
+    assert_int_equal(committed(&w), DURALOG_NO_OFFSET);
+    assert_int_equal(s.position, back ? 30 : 20);
+    sim_advance(w.sim, 200 * NS_PER_MS);
+    assert_int_equal(poll(&w, 0), back ? DURALOG_E_TIMEOUT : DURALOG_E_EPOCH);
+    assert_int_equal(committed(&w), back ? 30 : DURALOG_NO_OFFSET);
+    end(&w);
+  }
 }
 
 /* ---- the file ---- */
@@ -428,6 +507,9 @@ int main(void) {
           a_live_consumer_is_told_of_what_the_next_writer_did_not_find),
       cmocka_unit_test(
           a_live_consumer_goes_back_by_itself_where_it_was_told_to),
+      cmocka_unit_test(a_pending_commit_is_told_of_the_divergence),
+      cmocka_unit_test(
+          an_automatic_commit_that_meets_a_divergence_commits_nothing),
       cmocka_unit_test(a_slot_counts_only_where_it_was_written),
       cmocka_unit_test(arbitrary_bytes_are_no_group),
       cmocka_unit_test(the_bytes_are_those_of_the_format),
