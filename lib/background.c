@@ -36,8 +36,8 @@ enum {
                                    * ahead is written twice */
   POPULATE_IDLE_BYTES = 8 << 20,
   WRITE_AHEAD_BYTES = 1 << 20,
-  WRITE_AHEAD_BYTES_MIN = 64 << 10, /* in a segment just begun */
-  WRITE_AHEAD_PIECE_BYTES = 128 << 10, /* another's sync waits for that much */
+  WRITE_AHEAD_BYTES_MIN = 64 << 10,
+  WRITE_AHEAD_PIECE_BYTES = 64 << 10, /* another's sync waits for that much */
   WRITE_AHEAD_SYNC_BYTES_MAX = 16 << 10
 };
 
@@ -246,6 +246,19 @@ static duralog_error sync_by_policy(struct duralog *log) {
   return DURALOG_OK;
 }
 
+/* Larger syncs are not worth writing their blocks twice. */
+void background_synced(struct duralog *log, const struct segment *s,
+                       uint64_t position, uint64_t bytes) {
+  uint64_t far =
+      min_u64(position + atomic_load(&log->ahead_window) / 2, s->bytes);
+  if (!log->writes_ahead || bytes > WRITE_AHEAD_SYNC_BYTES_MAX ||
+      tail_place(s->number, far) <= atomic_load(&log->ahead_place) ||
+      atomic_exchange(&log->ahead_wanted, true))
+    return;
+  atomic_store(&log->prepare_wanted, true);
+  log_kick(log, WORKER_PREPARER);
+}
+
 /* How far ahead of the tail pages should be faulted in. Where nothing syncs,
  * twice as much again as the segment holds, so that a log that grows soon has
  * all of it and one that hardly grows dirties little. Where each sync is of
@@ -255,24 +268,9 @@ static uint64_t populate_to(const struct duralog *log, const struct segment *s,
                             uint64_t position) {
   bool by_count = log->policy.records != NONE || log->policy.bytes != NONE;
   uint64_t to = position + POPULATE_AHEAD_BYTES;
-  if (log->writes_ahead)
-    to = position + min_u64(max_u64(position / 2, WRITE_AHEAD_BYTES_MIN),
-                            WRITE_AHEAD_BYTES);
-  else if (log->small_device || (by_count && !log->syncs_parts))
-    return 0;
+  if (log->small_device || (by_count && !log->syncs_parts)) return 0;
   if (log->policy_idle) to = 3 * position + POPULATE_IDLE_BYTES;
   return min_u64(to & ~UINT64_C(4095), s->bytes);
-}
-
-/* With the append lock: whether the syncs since the last time were of so few
- * bytes each that finding their blocks written is worth writing them twice. */
-static bool syncs_are_small(struct duralog *log) {
-  uint64_t bytes = log->tail.bytes - log->ahead_bytes;
-  uint32_t number = atomic_load(&log->lead.number);
-  uint32_t syncs = number - log->ahead_syncs;
-  log->ahead_bytes = log->tail.bytes;
-  log->ahead_syncs = number;
-  return bytes <= (uint64_t)WRITE_AHEAD_SYNC_BYTES_MAX * syncs;
 }
 
 /* In pieces, each by itself under the lock of what is prepared. Populating is a
@@ -291,6 +289,22 @@ static duralog_error write_ahead(struct duralog *log, const struct segment *s,
     from = end;
   }
   return error;
+}
+
+/* With the append lock: up to where blocks are to be written ahead, if a sync
+ * wants that. Little where the tail has come to such that were not, and twice
+ * as much each time that it has not: so that little is written in vain. */
+static uint64_t ahead_to(struct duralog *log, const struct segment *s,
+                         uint64_t position) {
+  if (!atomic_exchange(&log->ahead_wanted, false)) return 0;
+  uint64_t window = s->populated <= position
+                        ? WRITE_AHEAD_BYTES_MIN
+                        : min_u64(2 * atomic_load(&log->ahead_window),
+                                  WRITE_AHEAD_BYTES);
+  uint64_t to = min_u64((position + window) & ~UINT64_C(4095), s->bytes);
+  atomic_store(&log->ahead_window, window);
+  atomic_store(&log->ahead_place, tail_place(s->number, to));
+  return to;
 }
 
 /* A successor, once an eighth is used: early enough for any rate (preparing
@@ -336,11 +350,10 @@ static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
                  !(atomic_load(&log->append_block) & BLOCK_BEGIN);
   uint64_t position = t->position;
   uint64_t from = max_u64(s->populated, position & ~UINT64_C(4095));
-  uint64_t to = started ? populate_to(log, s, position) : 0;
+  uint64_t to = !started            ? 0
+                : log->writes_ahead ? ahead_to(log, s, position)
+                                    : populate_to(log, s, position);
   bool ahead = to > from;
-  if (ahead && log->writes_ahead) /* not page by page, at each tick */
-    ahead = (from <= position + (to - position) / 2 || to == s->bytes) &&
-            syncs_are_small(log);
   if (ahead) s->populated = to;
   catalog_pin_again(s);
   append_unlock(log);

@@ -208,9 +208,9 @@ struct duralog {
   _Atomic bool prepare_wanted;    /* by an append: the tail came to `kick_at` */
   _Atomic uint64_t host_asked_at; /* by the clock, and not by an append */
 
-  /* With the append lock: when blocks were to be written ahead the last time. */
-  uint64_t ahead_bytes; /* of the log */
-  uint32_t ahead_syncs; /* number of the sync */
+  _Atomic bool ahead_wanted;    /* by a sync: blocks written ahead get few */
+  _Atomic uint64_t ahead_place; /* up to where they are, as tail_place */
+  _Atomic uint64_t ahead_window;
 
   struct mutex prepare;
   _Atomic(struct segment *) next; /* prepared, in the catalog */
@@ -522,6 +522,10 @@ struct follow_place *reader_follow_place(duralog_reader *);
 
 /* ---- background.c ---- */
 
+/* After a sync of that many bytes up to that position of the active segment:
+ * have blocks written ahead, if there are few. */
+void background_synced(struct duralog *, const struct segment *,
+                       uint64_t position, uint64_t bytes);
 duralog_error prepare_next(struct duralog *);
 /* The first append: raise the epoch, durably. `need` is that append's size. */
 duralog_error begin_epoch(struct duralog *, uint64_t need);

@@ -257,6 +257,9 @@ static duralog_error sync_active(struct duralog *log, const struct segment *s,
   lead->part_segment = s->number;
   lead->part_end = known ? part.to : 0;
   lead->mark_stored = false;
+  if (why == IO_SYNC_DATA && c->position != NONE)
+    background_synced(log, s, c->position,
+                      c->bytes - atomic_load(&log->durable_bytes));
   return DURALOG_OK;
 }
 
