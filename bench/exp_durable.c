@@ -75,8 +75,7 @@ static void larger_report(durable_run *it, size_t size) {
   table_figure(label, name, UNIT_PLAIN, &ratio, no_goal);
 }
 
-static bool durable_rounds(durable_run *it, size_t size,
-                           const settings *with) {
+static bool durable_rounds(durable_run *it, size_t size, const settings *with) {
   workload work = workload_make(size, SLICE_APPENDS, 0);
   uint64_t warm_ns = 0;
   size_t room = with->rounds * it->slices * SLICE_APPENDS;

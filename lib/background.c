@@ -274,11 +274,13 @@ static uint64_t populate_to(const struct duralog *log, const struct segment *s,
 }
 
 /* In pieces, each by itself under the lock of what is prepared. Populating is a
- * hint; a failed sync may be that of records, too. */
+ * hint; a failed sync may be that of records, too, and poisons the log. After
+ * that, and while it is closed, nothing more. */
 static duralog_error write_ahead(struct duralog *log, const struct segment *s,
                                  uint64_t from, uint64_t to) {
   duralog_error error = DURALOG_OK;
-  while (!error && from < to && !atomic_load(&log->stop_workers)) {
+  while (!error && from < to && !atomic_load(&log->stop_workers) &&
+         !atomic_load(&log->poisoned)) {
     uint64_t end = min_u64(from + WRITE_AHEAD_PIECE_BYTES, to);
     struct io_part part = {.map = s->map, .from = from, .to = end};
     mutex_lock(log->io, &log->prepare);
@@ -297,10 +299,10 @@ static duralog_error write_ahead(struct duralog *log, const struct segment *s,
 static uint64_t ahead_to(struct duralog *log, const struct segment *s,
                          uint64_t position) {
   if (!atomic_exchange(&log->ahead_wanted, false)) return 0;
-  uint64_t window = s->populated <= position
-                        ? WRITE_AHEAD_BYTES_MIN
-                        : min_u64(2 * atomic_load(&log->ahead_window),
-                                  WRITE_AHEAD_BYTES);
+  uint64_t window =
+      s->populated <= position
+          ? WRITE_AHEAD_BYTES_MIN
+          : min_u64(2 * atomic_load(&log->ahead_window), WRITE_AHEAD_BYTES);
   uint64_t to = min_u64((position + window) & ~UINT64_C(4095), s->bytes);
   atomic_store(&log->ahead_window, window);
   atomic_store(&log->ahead_place, tail_place(s->number, to));
@@ -365,7 +367,8 @@ static duralog_error prepare_ahead(struct duralog *log, bool may_wait) {
       (void)log->io->populate(log->io, s->map + from, to - from, true);
     STEP(log->io, "prepare/populated");
   }
-  if (!error && started && wants_successor(log, s, position)) error = prepare_next(log);
+  if (!error && started && wants_successor(log, s, position))
+    error = prepare_next(log);
   if (error && error != DURALOG_E_POISONED)
     counter_add(&log->counts.failed_preparations, 1);
 

@@ -150,7 +150,7 @@ struct duralog {
   uint64_t segment_bytes, record_bytes_max;
   bool read_only, strict, small_device, copying_reads, pad_syncs, host_driven;
   bool policy_idle, durable_each;
-  bool syncs_parts; /* of the active segment: what was appended since */
+  bool syncs_parts;  /* of the active segment: what was appended since */
   bool writes_ahead; /* blocks, before records come to them (background.c) */
   duralog_sync_wanted *host_policy; /* NULL where it would never be asked */
   void *host_policy_context;

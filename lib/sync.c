@@ -123,7 +123,8 @@ uint32_t sync_lead_take(struct duralog *log) {
 /* ---- what a sync does ---- */
 
 duralog_error sync_segment(struct duralog *log, const struct segment *s,
-                        const struct io_part *part, enum io_sync_reason why) {
+                           const struct io_part *part,
+                           enum io_sync_reason why) {
   char name[NAME_BYTES];
   STEP(log->io, "sync/file");
   int result = log->io->file_sync(log->io, s->file, part, why);
@@ -278,8 +279,8 @@ static duralog_error sync_segments(struct duralog *log, const struct capture *c,
      * ours, page by page; a finished segment is unmapped in one go (measured:
      * a third of all time at full speed). */
     if (n < active) (void)log->io->depopulate(log->io, s->map, s->bytes);
-    duralog_error error =
-        n < active ? sync_segment(log, s, NULL, why) : sync_active(log, s, c, why);
+    duralog_error error = n < active ? sync_segment(log, s, NULL, why)
+                                     : sync_active(log, s, c, why);
     if (!error && n < active) { /* finished: nothing but its seal will follow */
       s->data_synced = true;
       lead->first_unsynced = n + 1;
