@@ -7,8 +7,9 @@
 #
 # Two programs run at a time, for two cores. Each has TIMEOUT_S seconds. A
 # program that crashes, hangs, or fails outside of its tests is one failure.
-# What failed is printed in full, with the line that replays it. SEED is passed
-# on; each program chooses one if there is none.
+# What failed is printed in full, with the line that replays it, and its first
+# lines once more at the end, for whoever sees only that. SEED is passed on; each
+# program chooses one if there is none.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
@@ -110,7 +111,10 @@ run_one() { # program, file for the result
   [ "$failed" -gt 0 ] && printf ', %d FAILED (status %d)' "$failed" "$status"
   printf '\n'
   grep '^skip: ' "$output" | grep -v 'skipped by its child' | sed 's/^/    /'
-  [ "$failed" -gt 0 ] && without_successes "$output"
+  if [ "$failed" -gt 0 ]; then
+    without_successes "$output"
+    { echo "FAILED $program"; without_successes "$output" | head -n 12; } >"$result.failure"
+  fi
   echo "$counts" >"$result"
   case $program in "$BUILD"/tests/* | tests/*) grep -hE "$figures" "$output" >"$result.figures" ;; esac
 }
@@ -152,5 +156,6 @@ done
 cat "$work"/*.figures 2>/dev/null |
   awk '{ if (!($1 in n)) names[++count] = $1; n[$1] += $2 }
        END { for (i = 1; i <= count; i++) print names[i], n[names[i]] }'
+cat "$work"/*.failure 2>/dev/null
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
