@@ -262,8 +262,9 @@ FORMATTED := $(wildcard include/*.h lib/*.[ch] examples/*.[ch] tests/*.[ch] test
 .PHONY: format lint clean help
 format: ## format all sources with clang-format
 	$(Q)clang-format -i $(FORMATTED)
-lint: ## layers, leftovers, static analysis
+lint: ## layers, leftovers, formatting, static analysis
 	$(Q)tests/script/test_layers.sh
+	$(Q)clang-format --dry-run -Werror $(FORMATTED)
 	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability \
 	  --suppress=missingIncludeSystem --suppress=selfAssignment --inline-suppr -Iinclude -D__BYTE_ORDER__=1234 \
 	  -D__ORDER_LITTLE_ENDIAN__=1234 lib/*.c

@@ -22,8 +22,7 @@ static inline struct sim *world_new(void) {
   const char *skip = getenv("SKIP");
   if (!sim) abort();
   for (int i = 0; skip && i < IO_SYNC_REASON_COUNT; i++)
-    if (strcmp(skip, names[i]) == 0)
-      sim_skip_sync(sim, (enum io_sync_reason)i);
+    if (strcmp(skip, names[i]) == 0) sim_skip_sync(sim, (enum io_sync_reason)i);
   return sim;
 }
 
