@@ -283,6 +283,49 @@ static void not_where_a_sync_is_of_many_bytes(void **unused) {
   end(&w);
 }
 
+static struct world
+    *fails_meanwhile; /* an append's sync, during the next AHEAD */
+
+static int sync_while_another_fails(io_env *io, int file,
+                                    const struct io_part *part,
+                                    enum io_sync_reason why) {
+  struct world *w = fails_meanwhile;
+  if (why == IO_SYNC_AHEAD && w) {
+    fails_meanwhile = NULL;
+    sim_fail_sync(w->sim, 1, false);
+    assert_int_equal(duralog_append(w->log, "x", 1, NULL), DURALOG_E_POISONED);
+  }
+  return noted_sync(io, file, part, why);
+}
+
+/* I14: between two pieces another thread's sync fails. */
+static void after_a_failure_no_more_is_written_ahead(void **unused) {
+  const duralog_options each = {.durability.sync_every_records = 1};
+  struct world w;
+  (void)unused;
+  begin(&w, &each);
+  w.io.file_sync = sync_while_another_fails;
+  size_t before = 0, pieces = 0;
+  while (pieces < 2) { /* until a tick writes several */
+    append(&w, 1);
+    before = ahead_count();
+    assert_int_equal(duralog_tick(w.log), DURALOG_OK);
+    pieces = ahead_count() - before;
+  }
+  do {
+    append(&w, 1);
+    before = ahead_count();
+    fails_meanwhile = &w;
+    duralog_error error = duralog_tick(w.log);
+    assert_true(error == DURALOG_OK || !fails_meanwhile);
+  } while (fails_meanwhile);
+  assert_int_equal(ahead_count(), before + 1); /* the one that was under way */
+  assert_int_equal(duralog_tick(w.log), DURALOG_E_POISONED);
+  assert_int_equal(ahead_count(), before + 1);
+  assert_int_equal(duralog_close(&w.log), DURALOG_E_POISONED);
+  sim_free(w.sim);
+}
+
 static void in_other_modes_no_blocks_are_written_ahead(void **unused) {
   const duralog_options modes[] = {
       {.durability.sync_every_records = 10},
@@ -310,6 +353,7 @@ int main(void) {
       cmocka_unit_test(elsewhere_syncs_are_of_the_whole_file),
       cmocka_unit_test(where_each_is_synced_blocks_are_written_ahead),
       cmocka_unit_test(not_where_a_sync_is_of_many_bytes),
+      cmocka_unit_test(after_a_failure_no_more_is_written_ahead),
       cmocka_unit_test(in_other_modes_no_blocks_are_written_ahead),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
