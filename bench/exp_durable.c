@@ -52,8 +52,7 @@ static void durable_percentiles(const char *who, latencies *each) {
   table_text("", text);
 }
 
-static void durable_report(durable_run *it, size_t size) {
-  (void)size;
+static void durable_report(durable_run *it) {
   static const char *const rate_label[] = {"duralog", "raw: pwrite, fdatasync"};
   series ratio = series_ratio(&it->rate[0], &it->rate[1]);
   for (int k = 0; k < 2; k++) {
@@ -88,12 +87,14 @@ static bool durable_rounds(durable_run *it, size_t size, const settings *with) {
   return true;
 }
 
-static bool durable_of(size_t size, size_t slices, const settings *with,
-                       void (*report)(durable_run *, size_t size)) {
+static bool durable_of(size_t size, size_t slices, const settings *with) {
   durable_run it = {.slices = slices};
   bool good =
       pair_open(&it.both, with->scratch) && durable_rounds(&it, size, with);
-  if (good) report(&it, size);
+  if (good && size == DURABLE_SIZE)
+    durable_report(&it);
+  else if (good)
+    larger_report(&it, size);
   pair_close(&it.both);
   for (int k = 0; k < 2; k++) latencies_free(&it.each[k]);
   return good;
@@ -103,9 +104,8 @@ bool experiment_durable(const settings *with) {
   static const size_t larger[] = {LARGER, LARGEST};
   table_section("Durable append, 100 B, 1 thread",
                 "slices of 100 appends in turn");
-  bool good =
-      durable_of(DURABLE_SIZE, with->quick ? 5 : 10, with, durable_report);
+  bool good = durable_of(DURABLE_SIZE, with->quick ? 5 : 10, with);
   for (size_t i = 0; i < 2 && good && !with->quick; i++)
-    good = durable_of(larger[i], LARGER_SLICES, with, larger_report);
+    good = durable_of(larger[i], LARGER_SLICES, with);
   return good;
 }
